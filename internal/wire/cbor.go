@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// ErrMalformed is the one error of every decoder here: too large, not
+// deterministic CBOR, of another shape or version, or with something left over.
+// It says nothing about where, so that it can't serve as an oracle.
+var ErrMalformed = errors.New("malformed message")
+
+// maxElements bounds arrays and maps of a single message: no message has more
+// elements than a release has items, except member chains and record batches,
+// which are bounded by their size first.
+const maxElements = 131072
+
+var encoder = sync.OnceValue(func() cbor.EncMode {
+	opts := cbor.CoreDetEncOptions()
+	opts.NilContainers = cbor.NilContainerAsEmpty
+	mode, err := opts.EncMode()
+	if err != nil {
+		panic("wire: encoding options: " + err.Error())
+	}
+	return mode
+})
+
+var decoder = sync.OnceValue(func() cbor.DecMode {
+	mode, err := cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxArrayElements:  maxElements,
+		MaxMapPairs:       256,
+		MaxNestedLevels:   8,
+		UTF8:              cbor.UTF8RejectInvalid,
+	}.DecMode()
+	if err != nil {
+		panic("wire: decoding options: " + err.Error())
+	}
+	return mode
+})
+
+// Marshal returns v in deterministic CBOR. It fails only on a type that has no
+// encoding, which is a programmer's error, so it panics then.
+func Marshal(v any) []byte {
+	out, err := encoder().Marshal(v)
+	if err != nil {
+		panic("wire: type without an encoding: " + err.Error())
+	}
+	return out
+}
+
+// Unmarshal decodes data, of at most limit bytes, into v, and refuses with
+// [ErrMalformed] every input that Marshal would not have produced for that
+// value.
+func Unmarshal(data []byte, v any, limit int) error {
+	if len(data) == 0 || len(data) > limit {
+		return fmt.Errorf("%w: size", ErrMalformed)
+	}
+	if err := decoder().Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%w: encoding", ErrMalformed)
+	}
+	again, err := encoder().Marshal(v)
+	if err != nil || !bytes.Equal(again, data) {
+		return fmt.Errorf("%w: not canonical", ErrMalformed)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import "strings"
+
+// Bounds of names and values that stand in messages.
+const (
+	MaxKeyName   = 128 // bytes of a key's path name
+	MaxPartition = 256 // bytes of a partition
+	MaxID        = 256 // bytes of a SPIFFE id
+	MaxReason    = 256 // bytes of a free-text reason
+)
+
+// ValidKeyName reports whether s is a key's path name: parts of [a-z0-9._-],
+// separated by single slashes, no part "." or "..", at most 128 bytes. The
+// alphabet has no case, accent or separator twins, so two names that look alike
+// are alike.
+func ValidKeyName(s string) bool {
+	if s == "" || len(s) > MaxKeyName {
+		return false
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if !ValidNamePart(part) {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidNamePart reports whether s is one part of a path name, or the name of an
+// admin or a server.
+func ValidNamePart(s string) bool {
+	if s == "" || s == "." || s == ".." || len(s) > MaxKeyName {
+		return false
+	}
+	for _, c := range []byte(s) {
+		ok := c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidID reports whether s has the form of a workload's SPIFFE id,
+// spiffe://NAME/workload/PATH, with NAME and PATH in the alphabet of path names
+// (SPIFFE-ID, section 2, narrowed).
+func ValidID(s string) bool {
+	rest, ok := strings.CutPrefix(s, "spiffe://")
+	if !ok || len(s) > MaxID {
+		return false
+	}
+	name, path, ok := strings.Cut(rest, "/workload/")
+	return ok && ValidNamePart(name) && ValidPath(path)
+}
+
+// ValidPath is ValidKeyName without its length limit: the part of a SPIFFE id
+// after /workload/.
+func ValidPath(s string) bool {
+	if s == "" || len(s) > MaxID {
+		return false
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if !ValidNamePart(part) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"math/big"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Bounds of a COSE_Sign message, checked before anything is verified.
+const (
+	MaxSignatures   = 32        // signers of one message
+	MaxChain        = 10        // certificates stapled to one signature
+	MaxCertificate  = 16 << 10  // bytes of one certificate
+	maxProtected    = 64 << 10  // bytes of one protected header
+	coseSignTag     = 98        // RFC 9052, table 1
+	algEdDSA        = int64(-8) // RFC 9053, section 2.2
+	algES256        = int64(-7) // RFC 9053, section 2.1
+	es256Bytes      = 64        // r ‖ s
+	headerAlgorithm = 1         // RFC 9052, table 3
+	headerKID       = 4
+	headerChain     = 33 // RFC 9360, section 2
+)
+
+// ErrSignature means that the wanted signature is not there or does not verify.
+var ErrSignature = errors.New("signature missing or wrong")
+
+// Signed is a parsed COSE_Sign message. Nothing of it is verified until Verify
+// says so for a key that the caller has reason to trust.
+type Signed struct {
+	Type       string      // the type string that was asked for; it is part of what is signed
+	Payload    []byte      // the message inside
+	Signatures []Signature // in the message's order
+}
+
+// Signature is one signature of a [Signed] message.
+type Signature struct {
+	KID       Hash     // KeyHash of the signing key
+	Algorithm int64    // COSE algorithm: -8 EdDSA, -7 ES256
+	Chain     [][]byte // stapled certificates in DER, leaf first; nil without
+	Value     []byte   // 64 bytes
+
+	protected []byte
+}
+
+type coseSign struct {
+	_           struct{} `cbor:",toarray"`
+	Protected   []byte
+	Unprotected map[int64]int64
+	Payload     []byte
+	Signatures  []coseSignature
+}
+
+type coseSignature struct {
+	_           struct{} `cbor:",toarray"`
+	Protected   []byte
+	Unprotected map[int64]int64
+	Value       []byte
+}
+
+type protectedHeader struct {
+	Algorithm int64    `cbor:"1,keyasint"`
+	KID       []byte   `cbor:"4,keyasint"`
+	Chain     [][]byte `cbor:"33,keyasint,omitempty"`
+}
+
+// sigStructure is what is signed: RFC 9052, section 4.4.
+type sigStructure struct {
+	_               struct{} `cbor:",toarray"`
+	Context         string
+	BodyProtected   []byte
+	SignerProtected []byte
+	External        []byte
+	Payload         []byte
+}
+
+// Sign returns a COSE_Sign message over payload with one signature of each key.
+// Keys are Ed25519 or ECDSA P-256.
+func Sign(typ string, payload []byte, keys ...crypto.Signer) ([]byte, error) {
+	msg := coseSign{Payload: payload}
+	for _, key := range keys {
+		sig, err := sign(typ, payload, nil, key)
+		if err != nil {
+			return nil, err
+		}
+		msg.Signatures = append(msg.Signatures, sig)
+	}
+	return marshalSign(msg), nil
+}
+
+// SignChain is Sign with one key and its certificate chain (DER, leaf first) in
+// the signature's protected header.
+func SignChain(typ string, payload []byte, chain [][]byte, key crypto.Signer) ([]byte, error) {
+	sig, err := sign(typ, payload, chain, key)
+	if err != nil {
+		return nil, err
+	}
+	return marshalSign(coseSign{Payload: payload, Signatures: []coseSignature{sig}}), nil
+}
+
+// AddSignature returns msg, of at most limit bytes, with a further signature of
+// each key. A key that has signed already is refused: it would never count
+// twice.
+func AddSignature(msg []byte, typ string, limit int, keys ...crypto.Signer) ([]byte, error) {
+	parsed, raw, err := parseSigned(typ, msg, limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		kid := KeyHash(key.Public())
+		for _, have := range parsed.Signatures {
+			if have.KID == kid {
+				return nil, errors.New("add signature: this key has signed already")
+			}
+		}
+		sig, err := sign(typ, parsed.Payload, nil, key)
+		if err != nil {
+			return nil, err
+		}
+		raw.Signatures = append(raw.Signatures, sig)
+	}
+	return marshalSign(raw), nil
+}
+
+// Merge returns a with the signatures of b that a lacks. Both must carry the
+// same payload.
+func Merge(typ string, a, b []byte, limit int) ([]byte, error) {
+	pa, raw, err := parseSigned(typ, a, limit)
+	if err != nil {
+		return nil, err
+	}
+	pb, other, err := parseSigned(typ, b, limit)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(pa.Payload, pb.Payload) {
+		return nil, errors.New("merge signatures: the signed bytes differ")
+	}
+	have := map[Hash]bool{}
+	for _, s := range pa.Signatures {
+		have[s.KID] = true
+	}
+	for i, s := range pb.Signatures {
+		if !have[s.KID] {
+			raw.Signatures = append(raw.Signatures, other.Signatures[i])
+		}
+	}
+	if len(raw.Signatures) > MaxSignatures {
+		return nil, fmt.Errorf("merge signatures: more than %d", MaxSignatures)
+	}
+	return marshalSign(raw), nil
+}
+
+// ParseSigned reads a COSE_Sign message of at most limit bytes. Type is not
+// found in the message: a signature made for another type fails in Verify.
+func ParseSigned(typ string, msg []byte, limit int) (*Signed, error) {
+	s, _, err := parseSigned(typ, msg, limit)
+	return s, err
+}
+
+// Verify reports nil if the message carries a signature whose key id is that of
+// pub and which verifies over type and payload.
+func (s *Signed) Verify(pub crypto.PublicKey) error {
+	kid := KeyHash(pub)
+	if kid.IsZero() {
+		return ErrSignature
+	}
+	for _, sig := range s.Signatures {
+		if sig.KID == kid {
+			return s.check(sig, pub)
+		}
+	}
+	return ErrSignature
+}
+
+func (s *Signed) check(sig Signature, pub crypto.PublicKey) error {
+	tbs := toBeSigned(s.Type, sig.protected, s.Payload)
+	switch key := pub.(type) {
+	case ed25519.PublicKey:
+		if sig.Algorithm == algEdDSA && ed25519.Verify(key, tbs, sig.Value) {
+			return nil
+		}
+	case *ecdsa.PublicKey:
+		digest := sha256.Sum256(tbs)
+		if sig.Algorithm == algES256 && ecdsa.VerifyASN1(key, digest[:], rawToASN1(sig.Value)) {
+			return nil
+		}
+	}
+	return ErrSignature
+}
+
+func sign(typ string, payload []byte, chain [][]byte, key crypto.Signer) (coseSignature, error) {
+	kid := KeyHash(key.Public())
+	header := protectedHeader{KID: kid[:], Chain: chain}
+	switch key.Public().(type) {
+	case ed25519.PublicKey:
+		header.Algorithm = algEdDSA
+	default:
+		header.Algorithm = algES256
+	}
+	if kid.IsZero() {
+		return coseSignature{}, errors.New("sign: the key is neither Ed25519 nor ECDSA P-256")
+	}
+	protected := Marshal(header)
+	tbs := toBeSigned(typ, protected, payload)
+	value, err := rawSign(key, header.Algorithm, tbs)
+	if err != nil {
+		return coseSignature{}, fmt.Errorf("sign %s: %w", typ, err)
+	}
+	return coseSignature{Protected: protected, Value: value}, nil
+}
+
+func rawSign(key crypto.Signer, algorithm int64, tbs []byte) ([]byte, error) {
+	if algorithm == algEdDSA {
+		return key.Sign(rand.Reader, tbs, crypto.Hash(0))
+	}
+	digest := sha256.Sum256(tbs)
+	der, err := key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	var rs struct{ R, S *big.Int }
+	if rest, err := asn1.Unmarshal(der, &rs); err != nil || len(rest) > 0 || rs.R.BitLen() > 256 || rs.S.BitLen() > 256 {
+		return nil, errors.New("key returned a signature of another shape")
+	}
+	out := make([]byte, es256Bytes)
+	rs.R.FillBytes(out[:32])
+	rs.S.FillBytes(out[32:])
+	return out, nil
+}
+
+// rawToASN1 turns r ‖ s into the DER that crypto/ecdsa verifies.
+func rawToASN1(raw []byte) []byte {
+	der, err := asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(raw[:32]), new(big.Int).SetBytes(raw[32:])})
+	if err != nil {
+		return nil
+	}
+	return der
+}
+
+func toBeSigned(typ string, protected, payload []byte) []byte {
+	return Marshal(sigStructure{
+		Context: "Signature", SignerProtected: protected, External: []byte(typ), Payload: payload,
+	})
+}
+
+func marshalSign(m coseSign) []byte {
+	return Marshal(cbor.Tag{Number: coseSignTag, Content: m})
+}
+
+// tagHead is the deterministic encoding of tag 98 (RFC 8949, section 3.4).
+var tagHead = [2]byte{0xd8, coseSignTag}
+
+func parseSigned(typ string, msg []byte, limit int) (*Signed, coseSign, error) {
+	var raw coseSign
+	if len(msg) > limit || len(msg) < 2 || [2]byte(msg) != tagHead {
+		return nil, raw, fmt.Errorf("%w: not a signed message", ErrMalformed)
+	}
+	if err := Unmarshal(msg[2:], &raw, limit); err != nil {
+		return nil, raw, err
+	}
+	if len(raw.Protected) != 0 || len(raw.Unprotected) != 0 || len(raw.Signatures) > MaxSignatures {
+		return nil, raw, fmt.Errorf("%w: signed message", ErrMalformed)
+	}
+	out := &Signed{Type: typ, Payload: raw.Payload}
+	seen := map[Hash]bool{}
+	for _, s := range raw.Signatures {
+		sig, err := parseSignature(s)
+		if err != nil {
+			return nil, raw, err
+		}
+		// Security: one key can't fill two places of a threshold.
+		if seen[sig.KID] {
+			return nil, raw, fmt.Errorf("%w: one key signed twice", ErrMalformed)
+		}
+		seen[sig.KID] = true
+		out.Signatures = append(out.Signatures, sig)
+	}
+	return out, raw, nil
+}
+
+func parseSignature(s coseSignature) (Signature, error) {
+	var header protectedHeader
+	if err := Unmarshal(s.Protected, &header, maxProtected); err != nil {
+		return Signature{}, err
+	}
+	known := header.Algorithm == algEdDSA || header.Algorithm == algES256
+	if !known || len(s.Unprotected) != 0 || len(header.KID) != 32 || len(s.Value) != 64 || len(header.Chain) > MaxChain {
+		return Signature{}, fmt.Errorf("%w: signature", ErrMalformed)
+	}
+	for _, c := range header.Chain {
+		if len(c) > MaxCertificate {
+			return Signature{}, fmt.Errorf("%w: certificate too large", ErrMalformed)
+		}
+	}
+	return Signature{
+		KID: Hash(header.KID), Algorithm: header.Algorithm, Chain: header.Chain, Value: s.Value, protected: s.Protected,
+	}, nil
+}
