@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package members
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/x509"
+	"fmt"
+	"strings"
+
+	"claviger/internal/wire"
+)
+
+// Kinds of bodies that make up the member chain.
+const (
+	KindGenesis  = "genesis"
+	KindKeys     = "members.keys"     // payload Keys
+	KindJoin     = "members.join"     // payload Server
+	KindFence    = "members.fence"    // payload Fence
+	KindUnfence  = "members.unfence"  // payload Fence
+	KindLeave    = "members.leave"    // payload Fence
+	KindRestore  = "members.restore"  // payload Restore
+	KindAnchors  = "members.anchors"  // payload Anchors
+	KindRecovery = "members.recovery" // payload Recovery
+	KindRecover  = "members.recover"  // payload Keys
+)
+
+// Bounds of a domain's membership.
+const (
+	MaxKeys    = 16 // authority keys
+	MaxServers = 16 // servers that have not left
+	MaxAnchors = 8
+	maxRoots   = 8
+)
+
+// Key is the public half of an admin's authority key.
+type Key struct {
+	_      struct{} `cbor:",toarray"`
+	Name   string   // admin's name, one part of [a-z0-9._-]
+	Public []byte   // PKIX SubjectPublicKeyInfo in DER: Ed25519 or ECDSA P-256
+}
+
+// Keys replaces the authority keys and their threshold.
+type Keys struct {
+	_         struct{} `cbor:",toarray"`
+	Keys      []Key
+	Threshold uint64 // signatures that make a quorum, 1 to len(Keys)
+}
+
+// Recovery names the recovery quorum, which may only replace authority keys.
+type Recovery struct {
+	_         struct{} `cbor:",toarray"`
+	Keys      []Key
+	Threshold uint64 // 0 with no keys: there is none
+	Wait      uint64 // seconds between announcing a recovery and its taking effect
+}
+
+// Server is a join entry. Servers are named by it, never by a certificate.
+type Server struct {
+	_        struct{} `cbor:",toarray"`
+	Name     string
+	Key      []byte // signing key, PKIX DER, Ed25519
+	EpochKey []byte // public HPKE key of the erasure epoch at joining, 1216 bytes
+}
+
+// Anchor is a trust anchor: a certificate authority and the names it speaks for.
+type Anchor struct {
+	_             struct{} `cbor:",toarray"`
+	Name          string
+	Prefix        string   // SPIFFE prefix, such as spiffe://NAME/workload/ ; prefixes are disjoint
+	Embedded      bool     // the domain's own CA, whose key derives from the root
+	Roots         [][]byte // certificates in DER; none if embedded
+	Intermediates [][]byte
+	NeedCRL       bool // a leaf counts only with a fresh revocation list of its issuer
+}
+
+// Anchors replaces the trust anchors.
+type Anchors struct {
+	_       struct{} `cbor:",toarray"`
+	Anchors []Anchor
+}
+
+// Fence names a server to fence, un-fence or let go.
+type Fence struct {
+	_      struct{} `cbor:",toarray"`
+	Server wire.ServerID
+	Reason string
+}
+
+// Restore raises the generation: the log goes on from Head at Epoch.
+type Restore struct {
+	_          struct{} `cbor:",toarray"`
+	Generation uint64
+	Epoch      wire.Epoch
+	Head       wire.Hash
+	Reason     string
+}
+
+// Genesis founds a trust domain.
+type Genesis struct {
+	_              struct{} `cbor:",toarray"`
+	Random         [32]byte
+	Name           string // display name and SPIFFE trust domain
+	Demo           bool   // accepted in demo mode only
+	Strict         bool   // backups carry no erasure-epoch key
+	Keys           Keys
+	Recovery       Recovery
+	Anchors        []Anchor
+	Server         Server
+	RootGeneration uint64    // 1
+	Root           wire.Hash // fingerprint of the root secret
+}
+
+// PublicKey reads the admin's key.
+func (k Key) PublicKey() (crypto.PublicKey, error) { return parseKey(k.Public) }
+
+// PublicKey reads the server's signing key.
+func (s Server) PublicKey() (crypto.PublicKey, error) { return parseKey(s.Key) }
+
+// ID of the server: from its signing key.
+func (s Server) ID() wire.ServerID {
+	pub, err := s.PublicKey()
+	if err != nil {
+		return wire.ServerID{}
+	}
+	return wire.ServerIDOf(pub)
+}
+
+func parseKey(der []byte) (crypto.PublicKey, error) {
+	pub, err := x509.ParsePKIXPublicKey(der)
+	if err != nil || wire.KeyHash(pub).IsZero() {
+		return nil, fmt.Errorf("%w: a key is neither Ed25519 nor ECDSA P-256", ErrChain)
+	}
+	return pub, nil
+}
+
+// Check reports whether a key set can work: names and keys are each used once,
+// and the threshold can be met.
+func (k Keys) Check() error {
+	if len(k.Keys) == 0 || len(k.Keys) > MaxKeys || k.Threshold == 0 || k.Threshold > uint64(len(k.Keys)) {
+		return fmt.Errorf("%w: %d authority keys with threshold %d", ErrChain, len(k.Keys), k.Threshold)
+	}
+	return checkKeys(k.Keys)
+}
+
+// Check reports whether a recovery quorum can work, or is absent.
+func (r Recovery) Check() error {
+	if len(r.Keys) == 0 && r.Threshold == 0 {
+		return nil
+	}
+	if len(r.Keys) > MaxKeys || r.Threshold == 0 || r.Threshold > uint64(len(r.Keys)) {
+		return fmt.Errorf("%w: %d recovery keys with threshold %d", ErrChain, len(r.Keys), r.Threshold)
+	}
+	return checkKeys(r.Keys)
+}
+
+func checkKeys(keys []Key) error {
+	names, seen := map[string]bool{}, map[wire.Hash]bool{}
+	for _, key := range keys {
+		pub, err := key.PublicKey()
+		if err != nil {
+			return err
+		}
+		hash := wire.KeyHash(pub)
+		if !wire.ValidNamePart(key.Name) || names[key.Name] || seen[hash] {
+			return fmt.Errorf("%w: an authority key's name is not usable, or a name or key stands twice", ErrChain)
+		}
+		names[key.Name], seen[hash] = true, true
+	}
+	return nil
+}
+
+func (s Server) check() error {
+	pub, err := s.PublicKey()
+	if err != nil {
+		return err
+	}
+	if _, ok := pub.(ed25519.PublicKey); !ok || !wire.ValidNamePart(s.Name) || len(s.EpochKey) != wire.PublicKeySize {
+		return fmt.Errorf("%w: join entry", ErrChain)
+	}
+	return nil
+}
+
+// checkAnchors holds that names are single and prefixes disjoint, so that one
+// name never has two authorities.
+func checkAnchors(anchors []Anchor) error {
+	if len(anchors) > MaxAnchors {
+		return fmt.Errorf("%w: more than %d trust anchors", ErrChain, MaxAnchors)
+	}
+	for i, a := range anchors {
+		whole := strings.HasPrefix(a.Prefix, "spiffe://") && strings.Contains(a.Prefix, "/workload/") && strings.HasSuffix(a.Prefix, "/")
+		if !wire.ValidNamePart(a.Name) || !whole || a.Embedded == (len(a.Roots) > 0) || len(a.Roots)+len(a.Intermediates) > maxRoots {
+			return fmt.Errorf("%w: trust anchor %q", ErrChain, a.Name)
+		}
+		for _, b := range anchors[:i] {
+			if a.Name == b.Name || strings.HasPrefix(a.Prefix, b.Prefix) || strings.HasPrefix(b.Prefix, a.Prefix) {
+				return fmt.Errorf("%w: trust anchors %q and %q overlap", ErrChain, b.Name, a.Name)
+			}
+		}
+	}
+	return nil
+}
