@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pki
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// MaxID is the longest SPIFFE id accepted, in bytes. The SPIFFE-ID standard
+// allows 2,048; names here also stand in policies, logs and grants.
+const MaxID = 256
+
+const (
+	scheme   = "spiffe://"
+	workload = "/workload/"
+	maxPart  = 128
+)
+
+var errName = errors.New("not of the form spiffe://DOMAIN/workload/NAME with parts of a-z 0-9 . _ -")
+
+// Name is a workload's SPIFFE id taken apart.
+type Name struct {
+	TrustDomain string // "acme.example"
+	Path        string // what follows /workload/: "payments/api"
+}
+
+// String gives the id back, byte for byte as it was parsed.
+func (n Name) String() string { return scheme + n.TrustDomain + workload + n.Path }
+
+// ParseID parses spiffe://DOMAIN/workload/NAME. It is stricter than the
+// SPIFFE-ID standard (sections 2.1 to 2.3): lower case only, at most [MaxID]
+// bytes, parts of at most 128, the first path part always "workload", no port,
+// query, fragment or percent sign. So there is exactly one spelling of a name,
+// and case twins, Unicode twins and dot parts can't exist. The error never
+// repeats the input.
+func ParseID(id string) (Name, error) {
+	if len(id) > MaxID {
+		return Name{}, fmt.Errorf("parse SPIFFE id: longer than %d bytes", MaxID)
+	}
+	rest, ok := strings.CutPrefix(id, scheme)
+	if !ok {
+		return Name{}, fmt.Errorf("parse SPIFFE id: %w", errName)
+	}
+	domain, path, ok := strings.Cut(rest, workload)
+	if !ok || !validPath(path) {
+		return Name{}, fmt.Errorf("parse SPIFFE id: %w", errName)
+	}
+	if err := CheckTrustDomain(domain); err != nil {
+		return Name{}, fmt.Errorf("parse SPIFFE id: %w", err)
+	}
+	return Name{TrustDomain: domain, Path: path}, nil
+}
+
+// WorkloadID returns spiffe://trustDomain/workload/name. The name may have
+// several parts ("payments/api").
+func WorkloadID(trustDomain, name string) (string, error) {
+	// Parsed back and compared, so that a slash in trustDomain can't move the
+	// border between the two.
+	want := Name{TrustDomain: trustDomain, Path: name}
+	got, err := ParseID(want.String())
+	if err != nil {
+		return "", fmt.Errorf("name workload: %w", err)
+	}
+	if got != want {
+		return "", fmt.Errorf("name workload: %w", errName)
+	}
+	return want.String(), nil
+}
+
+// EmbeddedPrefix returns spiffe://trustDomain/workload/, the prefix the embedded
+// CA speaks for.
+func EmbeddedPrefix(trustDomain string) (string, error) {
+	if err := CheckTrustDomain(trustDomain); err != nil {
+		return "", err
+	}
+	return scheme + trustDomain + workload, nil
+}
+
+// CheckTrustDomain says whether s can name a trust domain: parts of a-z 0-9 _ -
+// with single dots between them, at most 128 bytes, at least one letter. The
+// letter keeps out IP addresses, on which name constraints can't work (RFC 5280,
+// section 4.2.1.10).
+func CheckTrustDomain(s string) error {
+	if len(s) > maxPart {
+		return fmt.Errorf("trust domain is longer than %d bytes", maxPart)
+	}
+	letter := false
+	for part := range strings.SplitSeq(s, ".") {
+		if !validPart(part) {
+			return errors.New("trust domain needs parts of a-z 0-9 _ - with single dots between them")
+		}
+		letter = letter || strings.ContainsAny(part, "abcdefghijklmnopqrstuvwxyz")
+	}
+	if !letter {
+		return errors.New("trust domain needs a letter")
+	}
+	return nil
+}
+
+// checkPrefix accepts spiffe://DOMAIN/workload/ and the same with more parts.
+// The slash at the end makes ".../pay/" not cover ".../payments".
+func checkPrefix(prefix string) (Name, error) {
+	if len(prefix) > MaxID || !strings.HasSuffix(prefix, "/") {
+		return Name{}, errors.New("prefix must look like spiffe://DOMAIN/workload/PART/ with a slash at the end")
+	}
+	name, err := ParseID(prefix + "x")
+	if err != nil {
+		return Name{}, errors.New("prefix must look like spiffe://DOMAIN/workload/PART/ with a slash at the end")
+	}
+	name.Path = strings.TrimSuffix(name.Path, "x")
+	return name, nil
+}
+
+func validPath(path string) bool {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "." || part == ".." || !validPart(part) {
+			return false
+		}
+	}
+	return true
+}
+
+func validPart(s string) bool {
+	if s == "" || len(s) > maxPart {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
