@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Every target is a thin name for a step of test/check.sh, a program of cmd/,
+# or a `go` command: what CI runs and what a person runs are the same lines.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := bin
+FUZZTIME ?= 60s
+MUTANTS ?= all
+BENCHTIME ?= 1s
+
+.PHONY: help build demo test lint fuzz mutants bench bench-big generate go-version
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+go-version:
+	@test/check.sh go-version
+
+build: go-version ## build every program of cmd/ into bin/
+	@mkdir -p $(BIN)
+	go build -trimpath -o $(BIN)/ ./cmd/...
+
+demo: build ## a whole trust domain in one process, on 127.0.0.1 only
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/claviger demo; else exec $(BIN)/claviger demo --once; fi
+
+test: ## everything CI checks; installs what it needs on Debian
+	@test/check.sh all
+
+lint: ## gofmt, vet and staticcheck over every module
+	@test/check.sh go-version fmt vet staticcheck
+
+fuzz: go-version ## every fuzz target for FUZZTIME each (60s)
+	@FUZZTIME=$(FUZZTIME) test/check.sh fuzz
+
+mutants: go-version ## break the code on purpose; every mutant must fail a test
+	@MUTANTS=$(MUTANTS) test/check.sh mutants
+
+generate: go-version ## write generated files (man pages) anew
+	go run ./cmd/claviger gen-man docs/man
+
+bench: go-version ## the short benchmarks of the product module
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+bench-big: go-version ## long benchmarks: the bench module, minutes and gigabytes
+	@test -f bench/go.mod || { echo "bench-big: there is no bench module in this tree" >&2; exit 1; }
+	cd bench && go test -run '^$$' -bench . -benchmem -benchtime 10s -timeout 60m ./...

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// ExitCode is the exit status of every claviger program. The numbers are a
+// contract with scripts: a row may be added, none may change its meaning.
+type ExitCode int
+
+// The exit codes; `claviger help exit-codes` prints them with their meaning.
+const (
+	ExitOK        ExitCode = 0
+	ExitFailure   ExitCode = 1
+	ExitUsage     ExitCode = 2
+	ExitNotFound  ExitCode = 3
+	ExitDenied    ExitCode = 4
+	ExitPending   ExitCode = 5
+	ExitIntegrity ExitCode = 6
+)
+
+// exitCodes is the published list: number, name in --json, meaning.
+var exitCodes = [...]struct {
+	code    ExitCode
+	name    string
+	meaning string
+}{
+	{ExitOK, "ok", "It was done."},
+	{ExitFailure, "failure", "It was not done, for a reason that has no code of its own."},
+	{ExitUsage, "usage", "The command line can't be right: an unknown flag, a missing argument."},
+	{ExitNotFound, "not-found", "What was named does not exist, or is not visible to the caller."},
+	{ExitDenied, "denied", "Policy, a server or a missing credential said no."},
+	{ExitPending, "pending", "It waits for the signatures of other people."},
+	{ExitIntegrity, "integrity", "A check of integrity failed: something was changed, forged or rolled back."},
+}
+
+// String returns the code's name as --json shows it.
+func (c ExitCode) String() string {
+	for _, row := range exitCodes {
+		if row.code == c {
+			return row.name
+		}
+	}
+	return fmt.Sprintf("exit-%d", int(c))
+}
+
+// Failure is an error with what a person and a script need to act on it.
+type Failure struct {
+	Code    ExitCode // never ExitOK
+	Message string   // one line, lower case, no full stop; no secret
+	Hint    string   // the next step, one line; empty when there is none
+	Err     error    // the cause, for errors.Is; its text is not printed
+}
+
+// Error returns the message.
+func (f *Failure) Error() string { return f.Message }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// usagef says that the command line itself is wrong.
+func usagef(format string, args ...any) *Failure {
+	return &Failure{Code: ExitUsage, Message: fmt.Sprintf(format, args...)}
+}
+
+// withHint returns f with a next step.
+func (f *Failure) withHint(format string, args ...any) *Failure {
+	f.Hint = fmt.Sprintf(format, args...)
+	return f
+}
+
+// outcome says how an error that other packages branch on leaves the program.
+type outcome struct {
+	err  error
+	code ExitCode
+	hint string
+}
+
+// outcomes maps the sentinel errors of other packages to exit codes. The first
+// row that matches stands; what no row matches is ExitFailure.
+func outcomes() []outcome {
+	return []outcome{
+		{err: context.Canceled, code: ExitFailure, hint: "it was interrupted; nothing half-done was left under its final name"},
+		{err: fs.ErrNotExist, code: ExitNotFound},
+	}
+}
+
+// asFailure gives every error a code. A Failure anywhere in the chain keeps
+// its code and hint; the text stays that of the outermost error.
+func asFailure(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return &Failure{Code: f.Code, Message: err.Error(), Hint: f.Hint, Err: err}
+	}
+	for _, o := range outcomes() {
+		if errors.Is(err, o.err) {
+			return &Failure{Code: o.code, Message: err.Error(), Hint: o.hint, Err: err}
+		}
+	}
+	return &Failure{Code: ExitFailure, Message: err.Error(), Err: err}
+}
+
+// errorJSON is the documented shape of an error on standard error.
+type errorJSON struct {
+	Schema int       `json:"schema"`
+	Error  errorBody `json:"error"`
+}
+
+type errorBody struct {
+	Code    ExitCode `json:"code"`
+	Name    string   `json:"name"`
+	Message string   `json:"message"`
+	Hint    string   `json:"hint,omitempty"`
+}
+
+// report prints err as the contract says and returns the exit status.
+func (e *env) report(err error) int {
+	if err == nil {
+		return int(ExitOK)
+	}
+	f := asFailure(err)
+	if e.json {
+		line, _ := json.Marshal(errorJSON{schemaVersion, errorBody{f.Code, f.Code.String(), f.Message, f.Hint}}) // strings and ints always encode
+		fmt.Fprintf(e.Err, "%s\n", line)
+		return int(f.Code)
+	}
+	e.label(e.Err, "error", f.Message)
+	if f.Hint != "" {
+		e.label(e.Err, "hint", f.Hint)
+	}
+	return int(f.Code)
+}
+
+// label writes "name: text" as one line. Standard error is the last resort: a
+// failure to write there has nowhere to be reported.
+func (e *env) label(w io.Writer, name, text string) {
+	fmt.Fprintf(w, "%s %s\n", e.paint(name), oneLine(text))
+}

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The checks behind `make test`, one function a step:
+#
+#   test/check.sh all            every step, in order, with the time each took
+#   test/check.sh fmt vet        only these
+#
+# A step that can't run because a program is missing fails: a check that was
+# left out would look like one that passed. `all` prints the closing lines of
+# `go test` last, whatever ran after the tests.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly GO_MIN=1.26
+readonly PACKAGES=(age openssl strace) # each Debian package holds a program of its own name
+readonly FIPS=(./envelope ./internal/wire ./internal/keyserver ./client)
+readonly STEPS=(go-version packages fmt vet staticcheck generated cross gotest fips fuzz mutants)
+FUZZTIME=${FUZZTIME:-}      # per target; unset: FUZZBUDGET seconds shared by all
+FUZZBUDGET=${FUZZBUDGET:-150}
+MUTANTS=${MUTANTS:-ci}      # all, or the ones marked for CI
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+fail() { printf 'check: %s\n' "$*" >&2; exit 1; }
+
+# modules prints the directory of every module of the tree, the product first.
+modules() {
+  git ls-files --cached --others --exclude-standard -- 'go.mod' '*/go.mod' \
+    | grep -v -e testdata/ | sed 's#go\.mod$#.#; s#/\.$##' | sort
+}
+
+# packages_with_tests FUNC... prints the given package directories that exist.
+existing() { local p; for p in "$@"; do [ ! -d "$p" ] || echo "$p"; done; }
+
+step_go_version() {
+  command -v go >/dev/null || fail "there is no go command; install Go $GO_MIN or newer from https://go.dev/dl"
+  local have; have=$(go env GOVERSION); have=${have##*go}
+  [ "$(printf '%s\n%s\n' "$GO_MIN" "${have%%[!0-9.]*}" | sort -V | head -n1)" = "$GO_MIN" ] \
+    || fail "Go $GO_MIN or newer is needed, this is $have; see https://go.dev/dl"
+}
+
+step_packages() {
+  local p missing=()
+  for p in "${PACKAGES[@]}"; do command -v "$p" >/dev/null || missing+=("$p"); done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || fail "the tests need these programs, please install them: ${missing[*]}"
+  local root=(); [ "$(id -u)" = 0 ] || root=(sudo -n)
+  "${root[@]}" apt-get update -q && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" \
+    || fail "could not install: ${missing[*]}"
+  for p in "${missing[@]}"; do command -v "$p" >/dev/null || fail "$p is still missing after its package was installed"; done
+}
+
+step_fmt() {
+  local bad; bad=$(git ls-files --cached --others --exclude-standard -- '*.go' | while read -r f; do [ ! -f "$f" ] || echo "$f"; done | xargs -r gofmt -l)
+  [ -z "$bad" ] || fail "not gofmt'ed: $bad"
+}
+
+step_vet() {
+  local m; for m in $(modules); do echo "go vet: $m"; (cd "$m" && go vet ./...); done
+}
+
+step_staticcheck() {
+  go build -C tools -o "$scratch/staticcheck" honnef.co/go/tools/cmd/staticcheck
+  local m; for m in $(modules); do echo "staticcheck: $m"; (cd "$m" && "$scratch/staticcheck" ./...); done
+}
+
+# Generated files are written anew beside the tree and compared, so that a
+# check never changes what it checks.
+step_generated() {
+  go run ./cmd/claviger gen-man "$scratch/man"
+  diff -ru docs/man "$scratch/man" || fail "the man pages are not those of the command tree: run make generate"
+}
+
+step_cross() {
+  local os p; p=$(existing ./client ./cmd/claviger)
+  for os in darwin/arm64 windows/amd64; do
+    echo "build: $os $(echo $p)"
+    CGO_ENABLED=0 GOOS=${os%/*} GOARCH=${os#*/} go build -o /dev/null $p 2>&1 || fail "does not build for $os"
+  done
+}
+
+step_gotest() {
+  local m status=0
+  : >"$scratch/gotest"
+  for m in $(modules); do
+    echo "go test -race: $m"
+    (cd "$m" && go test -race -shuffle=on -timeout 10m ./...) 2>&1 | tee -a "$scratch/gotest" || status=1
+  done
+  [ "$status" = 0 ] || fail "go test failed; its FAIL lines are above"
+}
+
+step_fips() {
+  local p; p=$(existing "${FIPS[@]}")
+  [ -n "$p" ] || { echo "fips: none of ${FIPS[*]} is in this tree"; return 0; }
+  GODEBUG=fips140=only go test -count=1 $p
+}
+
+# fuzz_targets prints "package target" for every fuzz function of the product.
+fuzz_targets() {
+  git ls-files --cached --others --exclude-standard -- '*_test.go' | while read -r f; do
+    [ ! -f "$f" ] || sed -n "s#^func \(Fuzz[A-Za-z0-9_]*\)(f \*testing\.F).*#./$(dirname "$f") \1#p" "$f"
+  done | sort -u
+}
+
+step_fuzz() {
+  local list count each; list=$(fuzz_targets); count=$(printf '%s' "$list" | grep -c . || true)
+  [ "$count" -gt 0 ] || { echo "fuzz: there is no fuzz target in this tree"; return 0; }
+  each=$((FUZZBUDGET / count)); [ "$each" -le 5 ] || each=5; [ "$each" -ge 1 ] || each=1
+  local pkg target
+  while read -r pkg target; do
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-${each}s}" "$pkg" || fail "$pkg $target found something"
+  done <<<"$list"
+}
+
+step_mutants() {
+  go build -C tools -o "$scratch/mutants" ./mutants
+  "$scratch/mutants" -only "$MUTANTS"
+}
+
+run() {
+  local name=$1 begin=$SECONDS
+  printf '\n== %s\n' "$name"
+  "step_${name//-/_}"
+  printf '%6d s  %s\n' $((SECONDS - begin)) "$name" >>"$scratch/times"
+}
+
+closing() {
+  printf '\n== time\n'; cat "$scratch/times"; printf '%6d s  in all\n' "$SECONDS"
+  [ -f "$scratch/gotest" ] || return 0
+  printf '\n== go test\n'; grep -E '^(ok|FAIL|---|panic:|\?)' "$scratch/gotest" || true
+}
+
+main() {
+  [ $# -gt 0 ] || fail "name a step: all ${STEPS[*]}"
+  local s steps=("$@"); [ "$1" != all ] || steps=("${STEPS[@]}")
+  for s in "${steps[@]}"; do
+    declare -F "step_${s//-/_}" >/dev/null || fail "no step is called $s; there are: all ${STEPS[*]}"
+  done
+  for s in "${steps[@]}"; do run "$s"; done
+  closing
+}
+main "$@"
