@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package secret
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// grace is how long the memory of a dropped value stays untouched once a
+// caller has seen it through Expose. The garbage collector doesn't know that
+// a slice from Expose needs its Bytes; wiping at once could turn the key under
+// a running computation into zeros, silently. Wipe doesn't wait.
+const grace = time.Minute
+
+// memory is the process's arena. It is made on first use and never replaced.
+var memory = sync.OnceValue(func() *arena { return newArena(systemMapper()) })
+
+// Bytes is a secret of fixed size outside the Go heap. The zero value holds
+// nothing; make one with New, Random, Take or a derivation. Use it by pointer
+// and don't copy it (go vet reports copies).
+//
+// All methods but Wipe may be called concurrently. After Wipe every method but
+// Wipe itself and the redacting ones panics.
+type Bytes struct {
+	_       [0]func() // values don't compare with ==; see Equal
+	held    *held
+	n       int
+	cleanup runtime.Cleanup
+	gone    atomic.Bool
+}
+
+// held is what outlives a dropped Bytes until its memory is wiped.
+type held struct {
+	block   *block
+	exposed atomic.Bool
+}
+
+// New returns n zero bytes. A negative n panics, as make does.
+func New(n int) *Bytes {
+	if n < 0 {
+		panic("secret: negative size")
+	}
+	b := &Bytes{n: n, held: &held{block: memory().alloc(n)}}
+	b.cleanup = runtime.AddCleanup(b, (*held).dropped, b.held)
+	return b
+}
+
+// Random returns n bytes from crypto/rand.
+func Random(n int) *Bytes {
+	b := New(n)
+	// Since Go 1.24 it returns no error: it aborts the process instead.
+	rand.Read(b.view())
+	runtime.KeepAlive(b)
+	return b
+}
+
+// Take copies src and wipes it. Copies of src made before, by append for
+// instance, are out of its reach.
+func Take(src []byte) *Bytes {
+	b := New(len(src))
+	copyBytes(b.view(), src)
+	Wipe(src)
+	runtime.KeepAlive(b)
+	return b
+}
+
+// Len returns the size in bytes.
+func (b *Bytes) Len() int {
+	b.check()
+	return b.n
+}
+
+// Expose returns the secret itself, not a copy, for a call that needs a slice.
+// Don't keep it, don't convert it to a string, and keep b reachable while it
+// is in use (a later call on b or runtime.KeepAlive does): after b.Wipe the
+// memory is another secret's. Appending to it copies the secret to the heap.
+// Every use is a place to review; `grep Expose` lists them.
+func (b *Bytes) Expose() []byte {
+	v := b.view()
+	if !b.held.exposed.Load() {
+		b.held.exposed.Store(true)
+	}
+	return v
+}
+
+// Clone returns an independent copy.
+func (b *Bytes) Clone() *Bytes {
+	c := New(b.Len())
+	copyBytes(c.view(), b.view())
+	runtime.KeepAlive(b)
+	runtime.KeepAlive(c)
+	return c
+}
+
+// Equal reports whether both hold the same bytes, in time that depends on
+// their lengths alone.
+func (b *Bytes) Equal(o *Bytes) bool {
+	eq := subtle.ConstantTimeCompare(b.view(), o.view()) == 1
+	runtime.KeepAlive(b)
+	runtime.KeepAlive(o)
+	return eq
+}
+
+// Wipe zeroes the secret and gives its memory back. Wiping twice, or wiping
+// nil, does nothing. It must not run at the same time as a use of b.
+func (b *Bytes) Wipe() {
+	if b == nil || b.held == nil || b.gone.Swap(true) {
+		return
+	}
+	b.cleanup.Stop()
+	memory().release(b.held.block)
+	runtime.KeepAlive(b) // Stop is only certain while b is reachable
+}
+
+// view is Expose for this package, which keeps b reachable itself.
+func (b *Bytes) view() []byte {
+	b.check()
+	return b.held.block.bytes()[:b.n:b.n]
+}
+
+func (b *Bytes) check() {
+	if b.held == nil {
+		panic("secret: use of a Bytes that was never made")
+	}
+	if b.gone.Load() {
+		panic("secret: use of a Bytes after Wipe")
+	}
+}
+
+// dropped wipes the memory of a Bytes that nobody can reach any more.
+func (h *held) dropped() {
+	if !h.exposed.Load() {
+		memory().release(h.block)
+		return
+	}
+	time.AfterFunc(grace, func() { memory().release(h.block) })
+}
+
+// Wipe zeroes an ordinary slice that held a secret for a moment. It isn't
+// inlined, so that no compiler finds the zeros unused and drops them.
+//
+//go:noinline
+func Wipe(p []byte) {
+	clear(p)
+}
+
+// copyBytes copies a key without vector registers: those are saved to ordinary
+// memory in 16-byte pieces when a signal interrupts the thread.
+//
+//go:noinline
+func copyBytes(dst, src []byte) {
+	for i, c := range src {
+		dst[i] = c
+	}
+}
