@@ -4,6 +4,7 @@ package kdf
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"crypto/hkdf"
 	"crypto/sha512"
 	"encoding/binary"
@@ -181,7 +182,10 @@ func reference(t *testing.T, v vectors) map[string]string {
 		return s
 	}
 	extract := func(salt, ikm []byte) []byte {
-		prk, err := hkdf.Extract(sha512.New, ikm, salt)
+		var prk []byte
+		var err error
+		// The third vector's material is shorter than 140-only mode allows.
+		fips140.WithoutEnforcement(func() { prk, err = hkdf.Extract(sha512.New, ikm, salt) })
 		if err != nil {
 			t.Fatal(err)
 		}

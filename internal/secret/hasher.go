@@ -255,7 +255,8 @@ func probeSHA512() (*sha512Layout, error) {
 }
 
 // testSHA512 compares HMAC on a placed SHA-512 with crypto/hmac, over lengths
-// on both sides of each block boundary.
+// on both sides of each block boundary. No key is shorter than 112 bits, which
+// crypto/hmac refuses under GODEBUG=fips140=only.
 func testSHA512(l *sha512Layout) error {
 	h := newHasher(l)
 	defer h.clean()
@@ -263,7 +264,7 @@ func testSHA512(l *sha512Layout) error {
 	for i := range text {
 		text[i] = byte(i)
 	}
-	for _, keyLen := range []int{0, 1, 32, 64, 127, 128, 129, 300} {
+	for _, keyLen := range []int{14, 32, 64, 127, 128, 129, 300} {
 		key := text[:keyLen]
 		h.key(h.state, key)
 		for _, n := range []int{0, 1, 63, 64, 110, 111, 112, 127, 128, 129, 255, 256, len(text)} {
