@@ -50,9 +50,11 @@ type fakeTerminal struct {
 	raw       bool // echo is off
 	typedRaw  bool // every read happened with echo off
 	closed    bool
+	ended     bool // interrupted
 	restores  int
 	rawErr    error
 	onReading func()
+	onEnd     func()
 }
 
 func typing(keys string) *fakeTerminal {
@@ -63,8 +65,8 @@ func (f *fakeTerminal) Read(p []byte) (int, error) {
 	if f.onReading != nil {
 		f.onReading()
 	}
-	if f.closed {
-		return 0, errors.New("terminal is closed")
+	if f.closed || f.ended {
+		return 0, errors.New("nobody reads here any more")
 	}
 	f.typedRaw = f.typedRaw && f.raw
 	return f.keys.Read(p)
@@ -75,6 +77,13 @@ func (f *fakeTerminal) Write(p []byte) (int, error) { return f.shown.Write(p) }
 func (f *fakeTerminal) Close() error {
 	f.closed = true
 	return nil
+}
+
+func (f *fakeTerminal) Interrupt() {
+	f.ended = true
+	if f.onEnd != nil {
+		f.onEnd()
+	}
 }
 
 func (f *fakeTerminal) Raw() (func() error, error) {

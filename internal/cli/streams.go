@@ -35,6 +35,8 @@ type Terminal interface {
 	io.ReadWriteCloser
 	// Raw turns off echo and line editing until restore is called.
 	Raw() (restore func() error, err error)
+	// Interrupt ends a Read that waits, where the system can do that.
+	Interrupt()
 }
 
 // System returns the streams, environment and terminal of this process.

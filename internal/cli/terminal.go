@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -49,6 +50,10 @@ func (t *terminal) Close() error {
 	}
 	return t.in.Close()
 }
+
+// Interrupt sets a deadline that is long past. A system that can't poll its
+// terminals refuses that, and the read ends with the next key.
+func (t *terminal) Interrupt() { _ = t.in.SetReadDeadline(time.Unix(1, 0)) }
 
 // Raw goes through SyscallConn and not Fd, which would make the file blocking
 // and a read impossible to interrupt.
