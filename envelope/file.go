@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envelope
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"claviger/envelope/internal/cobblestone"
+	"claviger/internal/secret"
+)
+
+// EncryptFile seals the first size bytes of src into an object at the start of
+// dst and returns the object's size. Workers read, seal and write batches of
+// 1 MiB, each at its own place, so src and dst must not be the same file. After
+// an error dst holds nothing of use. A src that is shorter is
+// io.ErrUnexpectedEOF.
+func EncryptFile(ctx context.Context, w Wrapper, dst io.WriterAt, src io.ReaderAt, size int64, o Options) (int64, error) {
+	s, err := NewSealer(ctx, w, o)
+	if err != nil {
+		return 0, err
+	}
+	if err := writeAt(dst, s.header, 0); err != nil {
+		return 0, err
+	}
+	n, err := s.File(ctx, io.NewOffsetWriter(dst, int64(len(s.header))), src, size)
+	return int64(len(s.header)) + n, err
+}
+
+// DecryptFile opens the object in the first size bytes of src into the start of
+// dst and returns the plaintext's size. What it writes is authentic batch by
+// batch, but after an error dst may hold a part: write to a new file and rename
+// it. Errors: ErrFormat, ErrNoKey, ErrIntegrity, those of u, src and dst.
+func DecryptFile(ctx context.Context, u Unwrapper, dst io.WriterAt, src io.ReaderAt, size int64, o Options) (int64, error) {
+	opener, header, err := openHead(ctx, u, io.NewSectionReader(src, 0, size), o)
+	if err != nil {
+		return 0, err
+	}
+	defer opener.key.Wipe()
+	return opener.File(ctx, dst, io.NewSectionReader(src, header, size-header), size-header)
+}
+
+// File is EncryptFile for the body alone.
+func (s *Sealer) File(ctx context.Context, dst io.WriterAt, src io.ReaderAt, size int64) (int64, error) {
+	total, err := cobblestone.SealedSize(size)
+	if err != nil {
+		return 0, sealed(err)
+	}
+	body, err := s.take()
+	if err != nil {
+		return 0, err
+	}
+	defer body.Wipe()
+	if err := writeAt(dst, body.Prefix(), 0); err != nil {
+		return 0, err
+	}
+	count := batches(size)
+	err = inParallel(ctx, s.workers, count, func(b *buffers, batch int64) error {
+		plain := b.input(min(batchPlain, size-batch*batchPlain))
+		if err := readPlainAt(src, plain, batch*batchPlain); err != nil {
+			return err
+		}
+		var err error
+		b.out, err = body.SealRun(b.out[:0], batch*batchChunks, plain, batch == count-1)
+		if err != nil {
+			return sealed(err)
+		}
+		return writeAt(dst, b.out, cobblestone.Offset(batch*batchChunks))
+	})
+	if err != nil {
+		return 0, err
+	}
+	return total, nil
+}
+
+// File is DecryptFile for a body of exactly size bytes. The length is verified
+// before the first byte is written.
+func (o *Opener) File(ctx context.Context, dst io.WriterAt, src io.ReaderAt, size int64) (int64, error) {
+	r, err := o.ReaderAt(src, size)
+	if err != nil {
+		return 0, err
+	}
+	defer r.body.Wipe()
+	count := batches(r.plain)
+	err = inParallel(ctx, o.workers, count, func(b *buffers, batch int64) error {
+		at := cobblestone.Offset(batch * batchChunks)
+		sealed := b.input(min(batchSealed, size-at))
+		if err := readAt(src, sealed, at); err != nil {
+			return err
+		}
+		var err error
+		b.out, err = r.body.OpenRun(b.out[:0], batch*batchChunks, sealed, batch == count-1)
+		if err != nil {
+			return opened(err)
+		}
+		if err := writeAt(dst, b.out, batch*batchPlain); err != nil {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return r.plain, nil
+}
+
+// readPlainAt fills p; a source that ends before it has changed under us.
+func readPlainAt(src io.ReaderAt, p []byte, off int64) error {
+	n, err := src.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("read plaintext: %w", err)
+}
+
+func writeAt(dst io.WriterAt, p []byte, off int64) error {
+	n, err := dst.WriteAt(p, off)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+func (b *buffers) wipe() {
+	secret.Wipe(b.in[:cap(b.in)])
+	secret.Wipe(b.out[:cap(b.out)])
+}

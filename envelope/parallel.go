@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package envelope
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"claviger/envelope/internal/cobblestone"
+)
+
+const (
+	// batchChunks is how many chunks a worker takes at a time: 1 MiB, at which
+	// size reading, sealing and writing reach the speed of a copy.
+	batchChunks = 64
+	batchPlain  = batchChunks * cobblestone.ChunkSize
+	batchSealed = batchChunks * cobblestone.SealedChunkSize
+)
+
+// batches is how many batches a body with so much plaintext has. The last one
+// ends with the final chunk and may hold no plaintext at all.
+func batches(plain int64) int64 { return plain/batchPlain + 1 }
+
+// inParallel calls work for each number below n, on so many goroutines, each with
+// a buffer pair of its own. It returns the first error, after all have stopped.
+func inParallel(ctx context.Context, workers int, n int64, work func(b *buffers, batch int64) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(int64(workers), n) {
+		group.Go(func() {
+			var b buffers
+			defer b.wipe()
+			for ctx.Err() == nil {
+				batch := next.Add(1) - 1
+				if batch >= n {
+					return
+				}
+				if err := work(&b, batch); err != nil {
+					cancel(err) // only the first one counts
+				}
+			}
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+// buffers are what one worker reads into and writes from.
+type buffers struct{ in, out []byte }
+
+// input returns n bytes to read into.
+func (b *buffers) input(n int64) []byte {
+	if int64(cap(b.in)) < n {
+		b.in = make([]byte, n)
+	}
+	return b.in[:n]
+}
