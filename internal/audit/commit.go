@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"claviger/internal/wire"
+)
+
+// markEvery is how many leaves lie between two marks at least.
+const markEvery = 4096
+
+// journal is an open journal file and where its next batch goes.
+type journal struct {
+	file     File
+	seed     uint32
+	offset   int64
+	sequence uint64
+}
+
+// createJournal makes an empty journal, its directory and header durable. What
+// is there under that name never held a batch.
+func createJournal(fsys FS, dir string, id identity) (*journal, error) {
+	home := numberDir(dir, id.number)
+	if err := fsys.MkdirAll(home); err != nil {
+		return nil, fmt.Errorf("make log directory: %w", err)
+	}
+	f, err := fsys.Open(filepath.Join(home, journalName), true)
+	if err != nil {
+		return nil, fmt.Errorf("make journal: %w", err)
+	}
+	header := id.header()
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt(header, 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	for _, d := range []string{home, dir, filepath.Dir(filepath.Clean(dir))} {
+		if err == nil {
+			err = fsys.SyncDir(d)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("make journal: %w", err)
+	}
+	return &journal{file: f, seed: checksum(header), offset: headerSize}, nil
+}
+
+// write makes a batch durable and returns where it lies.
+//
+// Invariant: no batch is written before the one before it is durable. Recovery
+// tells damage from a torn tail by it (TestDamageIsNotTorn).
+func (j *journal) write(buf []byte, first uint64) (offset int64, err error) {
+	sealBatch(buf, j.seed, j.sequence, first)
+	if _, err := j.file.WriteAt(buf, j.offset); err != nil {
+		return 0, fmt.Errorf("write journal: %w", err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return 0, fmt.Errorf("sync journal: %w", err)
+	}
+	offset = j.offset
+	j.offset += int64(len(buf))
+	j.sequence++
+	return offset, nil
+}
+
+// run is the committer: one goroutine that writes whatever queued while the
+// last sync ran.
+func (l *Log) run() {
+	defer close(l.over)
+	for range l.wake {
+		for b := l.take(); b != nil; b = l.take() {
+			if err := l.commit(b); err != nil {
+				l.fail(err, b)
+				continue
+			}
+			if err := l.writeTiles(); err != nil {
+				l.fail(err, nil)
+			}
+		}
+	}
+}
+
+// take returns the oldest batch, nil if there is none.
+func (l *Log) take() *batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ready) == 0 {
+		l.push()
+	}
+	if len(l.ready) == 0 {
+		return nil
+	}
+	b := l.ready[0]
+	l.ready[0] = nil
+	l.ready = l.ready[1:]
+	return b
+}
+
+// commit makes a batch durable and tells those who wait for it.
+func (l *Log) commit(b *batch) error {
+	if b.rolls {
+		if err := l.rollTo(b.number); err != nil {
+			return err
+		}
+	}
+	sequence := l.journal.sequence
+	offset, err := l.journal.write(b.buf, b.first)
+	if err != nil {
+		return err
+	}
+	l.publish(b, mark{b.first, sequence, offset})
+	l.mu.Lock()
+	for _, ref := range b.blobs {
+		ref.file, ref.offset, ref.data = l.journal.file, offset+ref.offset, nil
+	}
+	l.backlog -= len(b.buf) - batchSize
+	if cap(b.buf) <= fullBatch {
+		l.spare = b.buf
+	}
+	b.buf = nil
+	l.mu.Unlock()
+	close(b.done)
+	return nil
+}
+
+// publish adds a durable batch to the tree, before anyone is told: a checkpoint
+// made after an answer covers the answer's leaf.
+func (l *Log) publish(b *batch, at mark) {
+	l.state.Lock()
+	defer l.state.Unlock()
+	l.state.mark(at)
+	for _, h := range b.hashes {
+		l.state.tree.append(h)
+	}
+	for _, f := range l.state.tree.takeFull() {
+		l.state.unwritten[tileName{f.level, f.number}] = f.hashes
+	}
+	l.state.end = l.journal.offset
+}
+
+func (d *durable) mark(m mark) {
+	if n := len(d.marks); n == 0 || m.index-d.marks[n-1].index >= markEvery {
+		d.marks = append(d.marks, m)
+	}
+}
+
+// fail stops the log: the batch, if any, and all that wait get the error.
+func (l *Log) fail(cause error, b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = fmt.Errorf("%w: %w", ErrStopped, cause)
+	}
+	l.push()
+	waiting := l.ready
+	if b != nil {
+		waiting = append(waiting, b)
+	}
+	l.ready, l.backlog = nil, 0
+	for _, w := range waiting {
+		w.err = l.err
+		close(w.done)
+	}
+}
+
+// rollTo closes the current log with its last checkpoint and begins the next.
+func (l *Log) rollTo(number uint64) error {
+	final, err := l.checkpoint()
+	if err != nil {
+		return err
+	}
+	next, err := createJournal(l.fs, l.o.Dir, l.identity(number))
+	if err != nil {
+		return err
+	}
+	previous := End{Number: final.Log, Size: final.Size, Root: final.Root}
+	old := l.begin(number, next)
+	// Blobs of the closed log may still be copied from its file, those of the
+	// one before it no more.
+	l.mu.Lock()
+	err = l.retire(old)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.commitStart(previous, fmt.Sprintf("log %d is full", final.Log))
+}
+
+// retire keeps a closed log's file and closes that of the one before.
+func (l *Log) retire(old File) error {
+	before := l.oldFile
+	l.oldFile = old
+	if before == nil {
+		return nil
+	}
+	if err := before.Close(); err != nil {
+		return fmt.Errorf("close journal: %w", err)
+	}
+	return nil
+}
+
+// begin makes an empty number the current one and returns the old journal's
+// file.
+func (l *Log) begin(number uint64, j *journal) File {
+	var old File
+	if l.journal != nil {
+		old = l.journal.file
+	}
+	l.journal = j
+	l.state.Lock()
+	defer l.state.Unlock()
+	l.state.number = number
+	l.state.tree = tree{}
+	l.state.marks = nil
+	l.state.end = j.offset
+	return old
+}
+
+// commitStart writes a start leaf as a batch of its own.
+func (l *Log) commitStart(previous End, reason string) error {
+	leaf := l.stamp(Leaf{Kind: Start, Reason: reason, Previous: previous})
+	body, err := leaf.encode()
+	if err != nil {
+		return err
+	}
+	first := l.state.tree.size // only the committer changes it
+	b := &batch{first: first, buf: appendEntry(make([]byte, batchSize), entryLeaf, body), hashes: []wire.Hash{leafHash(body)}}
+	sequence := l.journal.sequence
+	offset, err := l.journal.write(b.buf, first)
+	if err != nil {
+		return err
+	}
+	l.publish(b, mark{first, sequence, offset})
+	return l.writeTiles()
+}
+
+// Close writes a stop leaf, makes everything durable, signs the last checkpoint
+// and gives the directory back. Leaves that come afterwards get [ErrClosed].
+// The error says that the end isn't durable; a second Close does nothing.
+func (l *Log) Close() error {
+	leaf := l.stamp(Leaf{Kind: Stop, Reason: "closed"})
+	body, err := leaf.encode()
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		<-l.over
+		return nil
+	}
+	_, ticket, err := l.queue(&leaf, body, leafHash(body))
+	l.closed = true
+	close(l.wake)
+	l.mu.Unlock()
+	<-l.over
+	if err == nil {
+		err = ticket.Wait(context.Background())
+	}
+	if err == nil {
+		_, err = l.checkpoint()
+	}
+	return l.release(err)
+}
+
+// release closes files and lock; it keeps err, or gives the first new one.
+func (l *Log) release(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	closers := []interface{ Close() error }{l.journal.file, l.lock}
+	if l.oldFile != nil {
+		closers = append(closers, l.oldFile)
+	}
+	for _, c := range closers {
+		if cerr := c.Close(); cerr != nil && err == nil {
+			err = fmt.Errorf("close audit log: %w", cerr)
+		}
+	}
+	return err
+}
