@@ -131,10 +131,14 @@ func (l *Log) commit(b *batch) error {
 }
 
 // publish adds a durable batch to the tree, before anyone is told: a checkpoint
-// made after an answer covers the answer's leaf.
+// made after an answer covers the answer's leaf. The first batch of a number
+// makes that number the one that checkpoints are of.
 func (l *Log) publish(b *batch, at mark) {
 	l.state.Lock()
 	defer l.state.Unlock()
+	if l.state.number != b.number {
+		l.state.number, l.state.tree, l.state.marks = b.number, tree{}, nil
+	}
 	l.state.mark(at)
 	for _, h := range b.hashes {
 		l.state.tree.append(h)
@@ -181,7 +185,8 @@ func (l *Log) rollTo(number uint64) error {
 		return err
 	}
 	previous := End{Number: final.Log, Size: final.Size, Root: final.Root}
-	old := l.begin(number, next)
+	old := l.journal.file
+	l.journal = next
 	// Blobs of the closed log may still be copied from its file, those of the
 	// one before it no more.
 	l.mu.Lock()
@@ -190,7 +195,7 @@ func (l *Log) rollTo(number uint64) error {
 	if err != nil {
 		return err
 	}
-	return l.commitStart(previous, fmt.Sprintf("log %d is full", final.Log))
+	return l.commitStart(Position{Log: number}, previous, fmt.Sprintf("log %d is full", final.Log))
 }
 
 // retire keeps a closed log's file and closes that of the one before.
@@ -206,38 +211,20 @@ func (l *Log) retire(old File) error {
 	return nil
 }
 
-// begin makes an empty number the current one and returns the old journal's
-// file.
-func (l *Log) begin(number uint64, j *journal) File {
-	var old File
-	if l.journal != nil {
-		old = l.journal.file
-	}
-	l.journal = j
-	l.state.Lock()
-	defer l.state.Unlock()
-	l.state.number = number
-	l.state.tree = tree{}
-	l.state.marks = nil
-	l.state.end = j.offset
-	return old
-}
-
 // commitStart writes a start leaf as a batch of its own.
-func (l *Log) commitStart(previous End, reason string) error {
+func (l *Log) commitStart(at Position, previous End, reason string) error {
 	leaf := l.stamp(Leaf{Kind: Start, Reason: reason, Previous: previous})
 	body, err := leaf.encode()
 	if err != nil {
 		return err
 	}
-	first := l.state.tree.size // only the committer changes it
-	b := &batch{first: first, buf: appendEntry(make([]byte, batchSize), entryLeaf, body), hashes: []wire.Hash{leafHash(body)}}
+	b := &batch{number: at.Log, buf: appendEntry(make([]byte, batchSize), entryLeaf, body), hashes: []wire.Hash{leafHash(body)}}
 	sequence := l.journal.sequence
-	offset, err := l.journal.write(b.buf, first)
+	offset, err := l.journal.write(b.buf, at.Index)
 	if err != nil {
 		return err
 	}
-	l.publish(b, mark{first, sequence, offset})
+	l.publish(b, mark{at.Index, sequence, offset})
 	return l.writeTiles()
 }
 

@@ -103,8 +103,8 @@ func (l *Log) reopen() error {
 	if err != nil {
 		return err
 	}
-	l.begin(number, j)
-	return l.started(previous, reason)
+	l.journal = j
+	return l.started(Position{Log: number}, previous, reason)
 }
 
 // newest finds the highest number that ever held a leaf, 0 if none did. A
@@ -131,13 +131,13 @@ func (l *Log) newest() (uint64, scan, error) {
 }
 
 // started writes the start leaf and sets what Enter goes on from.
-func (l *Log) started(previous End, reason string) error {
-	if err := l.commitStart(previous, reason); err != nil {
+func (l *Log) started(at Position, previous End, reason string) error {
+	if err := l.commitStart(at, previous, reason); err != nil {
 		return err
 	}
-	l.next = Position{Log: l.state.number, Index: l.state.tree.size}
+	l.next = Position{Log: at.Log, Index: at.Index + 1}
 	l.length = l.journal.offset
-	l.opening.Number = l.state.number
+	l.opening.Number = at.Log
 	return nil
 }
 
@@ -305,17 +305,17 @@ func (s *scan) holds(c wire.Checkpoint) bool {
 // resume continues the newest log after its last whole batch.
 func (l *Log) resume(number uint64, s *scan) error {
 	header := l.identity(number).header()
-	l.begin(number, &journal{file: s.file, seed: checksum(header), offset: s.end, sequence: s.sequence})
+	l.journal = &journal{file: s.file, seed: checksum(header), offset: s.end, sequence: s.sequence}
 	if err := l.settle(s); err != nil {
 		return err
 	}
 	l.last, l.blobs = s.checkpoint, s.blobs
-	l.state.tree, l.state.marks = s.tree, s.marks
+	l.state.number, l.state.tree, l.state.marks = number, s.tree, s.marks
 	for _, t := range s.tiles {
 		l.state.unwritten[tileName{t.level, t.number}] = t.hashes
 	}
 	l.opening.Cut = s.size - s.end
-	return l.started(End{}, fmt.Sprintf("continued; %d bytes cut that were never acknowledged", l.opening.Cut))
+	return l.started(Position{Log: number, Index: s.tree.size}, End{}, fmt.Sprintf("continued; %d bytes cut that were never acknowledged", l.opening.Cut))
 }
 
 // settle cuts the torn tail and makes the last batch durable once more: if the
