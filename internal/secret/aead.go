@@ -48,18 +48,31 @@ func newAEAD(key *Bytes, placed bool) (*AEAD, error) {
 	if key.Len() != KeySize {
 		return nil, fmt.Errorf("make AES-256-GCM: key has %d bytes, want %d", key.Len(), KeySize)
 	}
-	schedule, gcm, err := makeGCM(key)
+	a := &AEAD{}
+	var err error
+	quietly(func() { err = a.expand(key, placed) })
 	if err != nil {
 		return nil, fmt.Errorf("make AES-256-GCM: %w", err)
 	}
-	if !placed {
-		return &AEAD{gcm: gcm}, nil
+	if placed {
+		a.cleanup = runtime.AddCleanup(a, func(b *block) { memory().release(b) }, a.block)
 	}
-	a := &AEAD{block: memory().alloc(len(contents(gcm)))}
+	return a, nil
+}
+
+func (a *AEAD) expand(key *Bytes, placed bool) error {
+	schedule, gcm, err := makeGCM(key)
+	if err != nil {
+		return err
+	}
+	if !placed {
+		a.gcm = gcm
+		return nil
+	}
+	a.block = memory().alloc(len(contents(gcm)))
 	a.gcm = place(gcm, a.block).(cipher.AEAD)
 	Wipe(contents(schedule)) // GCM holds a copy of it
-	a.cleanup = runtime.AddCleanup(a, func(b *block) { memory().release(b) }, a.block)
-	return a, nil
+	return nil
 }
 
 // makeGCM returns the standard library's objects: the block cipher and the
@@ -82,6 +95,7 @@ func makeGCM(key *Bytes) (schedule cipher.Block, gcm cipher.AEAD, err error) {
 // another size panics.
 func (a *AEAD) Seal(dst, nonce, plaintext, aad []byte) []byte {
 	out := a.live().Seal(dst, nonce, plaintext, aad)
+	clearVectors()
 	runtime.KeepAlive(a)
 	return out
 }
@@ -92,6 +106,7 @@ func (a *AEAD) Seal(dst, nonce, plaintext, aad []byte) []byte {
 // 12 bytes panics: check it where it is parsed.
 func (a *AEAD) Open(dst, nonce, ciphertext, aad []byte) ([]byte, error) {
 	out, err := a.live().Open(dst, nonce, ciphertext, aad)
+	clearVectors()
 	runtime.KeepAlive(a)
 	return out, err
 }

@@ -55,6 +55,7 @@ func Random(n int) *Bytes {
 	b := New(n)
 	// Since Go 1.24 it returns no error: it aborts the process instead.
 	rand.Read(b.view())
+	clearVectors()
 	runtime.KeepAlive(b)
 	return b
 }

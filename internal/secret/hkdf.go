@@ -15,7 +15,7 @@ const maxExpand = 255 * hashSize
 // stands for 64 zeros.
 func Extract(salt []byte, ikm *Bytes) *Bytes {
 	out := New(hashSize)
-	withHasher(func(h *hasher) { h.extract(out.view(), salt, ikm.view()) })
+	withKey(func(h *hasher) { h.extract(out.view(), salt, ikm.view()) })
 	runtime.KeepAlive(ikm)
 	return out
 }
@@ -36,7 +36,7 @@ func ExtractSecret(salt, ikm *Bytes) *Bytes {
 // good here, with 32 bytes of strength: HMAC is a PRF under any uniform key.
 func Expand(prk *Bytes, info []byte, n int) *Bytes {
 	out := New(n)
-	withHasher(func(h *hasher) {
+	withKey(func(h *hasher) {
 		h.key(h.state, prk.view())
 		h.expand(out.view(), h.state, info)
 	})

@@ -25,14 +25,18 @@ func withHasher(f func(h *hasher)) {
 	h := hashers().Get().(*hasher)
 	f(h)
 	h.clean()
+	clearVectors()
 	hashers().Put(h)
 }
+
+// withKey is withHasher for operations that set up a key.
+func withKey(f func(h *hasher)) { withHasher(func(h *hasher) { quietly(func() { f(h) }) }) }
 
 // NewHMAC returns HMAC-SHA512 under key, of any length. The caller keeps key
 // and wipes it.
 func NewHMAC(key *Bytes) *HMAC {
 	m := &HMAC{state: New(macState)}
-	withHasher(func(h *hasher) { h.key(m.state.view(), key.view()) })
+	withKey(func(h *hasher) { h.key(m.state.view(), key.view()) })
 	runtime.KeepAlive(key)
 	return m
 }

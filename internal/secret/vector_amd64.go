@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package secret
+
+import "golang.org/x/sys/cpu"
+
+// clearVectors zeroes the vector registers. AES, GHASH and SHA-512 leave round
+// keys and message words there, and whatever interrupts the goroutine later (a
+// signal, the scheduler) stores them in ordinary memory.
+func clearVectors() {
+	if cpu.X86.HasAVX {
+		clearAVX()
+	} else {
+		clearSSE()
+	}
+}
+
+func clearAVX()
+func clearSSE()
