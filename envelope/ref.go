@@ -13,8 +13,10 @@ const (
 	// MaxPartition is the largest partition in bytes.
 	MaxPartition = 256
 
-	flagHidden = 1 << 0
-	refFixed   = 1 + 16 + 8 + 2 // flags, key id, version, size of the partition
+	flagHidden  = 1 << 0
+	labelPrefix = "claviger/v1/"
+
+	refFixed = 1 + 16 + 8 + 2 // flags, key id, version, size of the partition
 )
 
 // Ref names one leaf key: which key of which domain, in which version, for which
@@ -112,27 +114,27 @@ func parseRef(b []byte) (Ref, []byte, error) {
 }
 
 // context is the Cobblestone context of a message sealed under the key that r
-// names: all of r, with the true partition also when it is hidden.
+// names: all of r, with the true partition also when it is hidden. A field has
+// the caller's context as one part more.
 func (r Ref) context(label string, more ...[]byte) []byte {
 	var version [8]byte
 	binary.BigEndian.PutUint64(version[:], r.Version)
-	parts := append([][]byte{r.Domain[:], r.KeyID[:], version[:], {r.flags()}, r.Partition}, more...)
-	return hash(label, parts...)
+	flags := [1]byte{r.flags()}
+	parts := [6][]byte{r.Domain[:], r.KeyID[:], version[:], flags[:], r.Partition}
+	n := 5 + copy(parts[5:], more)
+	return hash(label, parts[:n]...)
 }
 
 // hash is H of the specification: SHA-256 over label and parts, each behind its
 // length, so that no two lists share an input.
 func hash(label string, parts ...[]byte) []byte {
-	h := sha256.New()
-	var size [8]byte
-	write := func(p []byte) {
-		binary.BigEndian.PutUint64(size[:], uint64(len(p)))
-		h.Write(size[:])
-		h.Write(p)
-	}
-	write([]byte("claviger/v1/" + label))
+	buf := make([]byte, 0, 512) // on the stack: enough for nearly every Ref
+	buf = binary.BigEndian.AppendUint64(buf, uint64(len(labelPrefix)+len(label)))
+	buf = append(append(buf, labelPrefix...), label...)
 	for _, p := range parts {
-		write(p)
+		buf = binary.BigEndian.AppendUint64(buf, uint64(len(p)))
+		buf = append(buf, p...)
 	}
-	return h.Sum(nil)
+	sum := sha256.Sum256(buf)
+	return sum[:]
 }

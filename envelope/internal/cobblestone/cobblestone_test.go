@@ -188,14 +188,13 @@ func TestChunkLimit(t *testing.T) {
 		t.Errorf("chunk -1 sealed: %v", err)
 	}
 	// The nonce of chunk 2^38 exists, so only the limit stands in the way.
-	nonce := make([]byte, nonceSize)
-	m.nonce(nonce, maxChunks)
-	beyond := m.aead.Seal(nil, nonce, nil, nil)
+	room := make([]byte, nonceSize)
+	beyond := m.aead.Seal(nil, m.nonce(room, maxChunks), nil, nil)
 	if _, err := m.OpenRun(nil, maxChunks, beyond, true); !errors.Is(err, ErrMessage) {
 		t.Errorf("chunk 2^38 opened: %v", err)
 	}
-	m.nonce(nonce, -1)
-	if _, err := m.OpenRun(nil, -1, m.aead.Seal(nil, nonce, nil, nil), true); !errors.Is(err, ErrMessage) {
+	before := m.aead.Seal(nil, m.nonce(room, -1), nil, nil)
+	if _, err := m.OpenRun(nil, -1, before, true); !errors.Is(err, ErrMessage) {
 		t.Errorf("chunk -1 opened: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"sync"
 
 	"claviger/internal/secret"
 )
@@ -26,7 +27,13 @@ const infoPrefix = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
 // Key is an input key ready for use. It is safe for concurrent use, except
 // Wipe. It may seal up to 2^55 messages of at most 32 MiB; the specification
 // has the table.
-type Key struct{ mac *secret.HMAC }
+type Key struct {
+	mac *secret.HMAC
+	// places recycles the 32 protected bytes in which a message's key waits to
+	// become an AEAD: a place of its own for each message would be most of the
+	// cost of a short one.
+	places sync.Pool
+}
 
 // NewKey prepares an input key of exactly 32 uniformly random bytes. The
 // caller keeps input and wipes it; it isn't needed any more after the call.
@@ -43,9 +50,10 @@ func (k *Key) Wipe() { k.mac.Wipe() }
 // New begins a message with a fresh random salt. The message may seal each
 // chunk number once; sealing two plaintexts under one number gives both away.
 func (k *Key) New(context []byte) *Message {
-	var salt [saltSize]byte
-	rand.Read(salt[:])
-	return k.derive(salt[:], context)
+	m := &Message{}
+	rand.Read(m.prefix[:saltSize])
+	k.derive(m, context)
+	return m
 }
 
 // Parse takes up a message from its first PrefixSize bytes. It returns
@@ -55,7 +63,9 @@ func (k *Key) Parse(prefix, context []byte) (*Message, error) {
 	if len(prefix) != PrefixSize {
 		return nil, ErrMessage
 	}
-	m := k.derive(prefix[:saltSize], context)
+	m := &Message{}
+	copy(m.prefix[:saltSize], prefix)
+	k.derive(m, context)
 	if subtle.ConstantTimeCompare(m.prefix[saltSize:], prefix[saltSize:]) != 1 {
 		m.Wipe()
 		return nil, ErrMessage
@@ -85,30 +95,33 @@ func (k *Key) Open(dst, message, context []byte) ([]byte, error) {
 	return m.OpenRun(dst, 0, message[PrefixSize:], true)
 }
 
-// derive makes key, base nonce and commitment by HKDF-Expand (RFC 5869,
-// section 2.3) written out over the placed HMAC: 76 bytes are two blocks, the
-// key lies in the first alone.
-func (k *Key) derive(salt, context []byte) *Message {
+// derive makes key, base nonce and commitment from the salt in m.prefix, by
+// HKDF-Expand (RFC 5869, section 2.3) written out over the placed HMAC: 76 bytes
+// are two blocks, the key lies in the first alone.
+func (k *Key) derive(m *Message, context []byte) {
+	salt := m.prefix[:saltSize]
 	prefix := []byte(infoPrefix)
 	first := k.mac.Sum(prefix, salt, context, []byte{1})
 	second := k.mac.Sum(first[:], prefix, salt, context, []byte{2})
 
-	m := &Message{}
-	copy(m.prefix[:saltSize], salt)
 	copy(m.base[:], first[KeySize:KeySize+nonceSize])
 	n := copy(m.prefix[saltSize:], first[KeySize+nonceSize:])
 	copy(m.prefix[saltSize+n:], second[:commitmentSize-n])
-	m.aead = newAEAD(first[:KeySize])
+	m.aead = k.newAEAD(first[:KeySize])
 	secret.Wipe(first[:])
 	secret.Wipe(second[:])
-	return m
 }
 
-// newAEAD moves key into a protected AEAD and wipes it.
-func newAEAD(key []byte) *secret.AEAD {
-	moved := secret.Take(key)
-	defer moved.Wipe()
-	aead, err := secret.NewAEAD(moved)
+// newAEAD makes a protected AEAD of key.
+func (k *Key) newAEAD(key []byte) *secret.AEAD {
+	place, ok := k.places.Get().(*secret.Bytes)
+	if !ok {
+		place = secret.New(KeySize)
+	}
+	defer k.places.Put(place)
+	copy(place.Expose(), key)
+	aead, err := secret.NewAEAD(place)
+	secret.Wipe(place.Expose())
 	if err != nil {
 		panic("cobblestone: " + err.Error()) // only for a key that isn't 32 bytes
 	}

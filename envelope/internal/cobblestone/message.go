@@ -39,11 +39,10 @@ func (m *Message) SealRun(dst []byte, first int64, plain []byte, last bool) ([]b
 		return nil, ErrTooLong
 	}
 	dst = grow(dst, len(plain)+int(chunks)*TagSize)
-	nonce := make([]byte, nonceSize)
+	room := nonceRoom(first, chunks)
 	for i := range chunks {
-		m.nonce(nonce, first+i)
 		n := min(ChunkSize, len(plain))
-		dst = m.aead.Seal(dst, nonce, plain[:n], nil)
+		dst = m.aead.Seal(dst, m.nonce(room, first+i), plain[:n], nil)
 		plain = plain[n:]
 	}
 	return dst, nil
@@ -67,11 +66,10 @@ func (m *Message) OpenRun(dst []byte, first int64, sealed []byte, last bool) ([]
 	}
 	start := len(dst)
 	dst = grow(dst, len(sealed)-int(chunks)*TagSize)
-	nonce := make([]byte, nonceSize)
+	room := nonceRoom(first, chunks)
 	for i := range chunks {
-		m.nonce(nonce, first+i)
 		n := min(SealedChunkSize, len(sealed))
-		out, err := m.aead.Open(dst, nonce, sealed[:n], nil)
+		out, err := m.aead.Open(dst, m.nonce(room, first+i), sealed[:n], nil)
 		if err != nil {
 			secret.Wipe(dst[start:])
 			return nil, ErrMessage
@@ -81,11 +79,24 @@ func (m *Message) OpenRun(dst []byte, first int64, sealed []byte, last bool) ([]
 	return dst, nil
 }
 
-// nonce writes the nonce of a chunk: the base nonce XOR the big-endian number.
-func (m *Message) nonce(dst []byte, chunk int64) {
-	copy(dst, m.base[:])
-	tail := dst[nonceSize-8:]
+// nonceRoom is what nonce writes to: a slice for each run, as runs may go on
+// side by side. A message of one chunk needs none.
+func nonceRoom(first, chunks int64) []byte {
+	if first+chunks <= 1 {
+		return nil
+	}
+	return make([]byte, nonceSize)
+}
+
+// nonce returns the nonce of a chunk: the base nonce XOR the big-endian number.
+func (m *Message) nonce(room []byte, chunk int64) []byte {
+	if chunk == 0 {
+		return m.base[:]
+	}
+	copy(room, m.base[:])
+	tail := room[nonceSize-8:]
 	binary.BigEndian.PutUint64(tail, binary.BigEndian.Uint64(tail)^uint64(chunk))
+	return room
 }
 
 // grow makes room for n more bytes, so that appending chunk by chunk never

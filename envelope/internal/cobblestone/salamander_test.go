@@ -107,7 +107,7 @@ func forge(a, b side, ct []byte) []byte {
 func TestSalamander(t *testing.T) {
 	first, second := newKey(t), newKey(t)
 	m1 := first.New([]byte("context"))
-	m2 := second.derive(m1.prefix[:saltSize], []byte("context"))
+	m2 := second.withSalt(m1.prefix[:saltSize], []byte("context"))
 
 	ct := make([]byte, 64)
 	rand.Read(ct)
