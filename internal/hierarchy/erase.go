@@ -163,25 +163,25 @@ func (p *planner) segment(ctx context.Context, seg SegmentSwitch) error {
 	if err != nil {
 		return err
 	}
-	defer old.Wipe()
-	key := old
+	defer old.key.Wipe()
+	next := old
 	if seg.New != seg.Old {
-		key = secret.Random(keySize)
-		defer key.Wipe()
+		next = segmentSecret{secret.Random(keySize), p.sw.To.Number}
+		defer next.key.Wipe()
 	}
-	if err := p.h.putSegmentKey(ctx, seg.New, p.sw.To, p.eek, key); err != nil {
+	if err := p.h.putSegmentKey(ctx, seg.New, p.sw.To, p.eek, next); err != nil {
 		return err
 	}
 	back, err := p.h.loadSegmentKey(ctx, seg.New, p.sw.To, p.eek)
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
-	defer back.Wipe()
-	if !back.Equal(key) {
+	defer back.key.Wipe()
+	if !back.key.Equal(next.key) || back.born != next.born {
 		return fmt.Errorf("%w: segment key was not stored as it was sealed", ErrIncomplete)
 	}
 	for _, v := range p.survivors[seg.Old] {
-		if err := p.survivor(ctx, seg, v, old, key); err != nil {
+		if err := p.survivor(ctx, seg, v, old.key, next.key); err != nil {
 			return fmt.Errorf("version %d of key %x: %w", v.Number, v.KeyID, err)
 		}
 	}
@@ -295,11 +295,11 @@ func (h *Hierarchy) verifySegments(ctx context.Context, sw *Switch, next *epochS
 		if seg.New == [16]byte{} {
 			continue
 		}
-		key, err := h.loadSegmentKey(ctx, seg.New, next.at, next.eek)
+		segment, err := h.loadSegmentKey(ctx, seg.New, next.at, next.eek)
 		if err != nil {
 			return fmt.Errorf("%w: segment %x: %w", ErrIncomplete, seg.New, err)
 		}
-		key.Wipe()
+		segment.key.Wipe()
 	}
 	return nil
 }

@@ -157,7 +157,10 @@ func eraseFile(fsys FS, name string) error {
 		return fmt.Errorf("overwrite epoch file: %w", err)
 	}
 	now, err := readFile(fsys, name)
-	if err != nil || !bytes.Equal(now, noise) {
+	if err != nil {
+		return fmt.Errorf("overwrite epoch file: %w", err)
+	}
+	if !bytes.Equal(now, noise) {
 		return errors.New("overwrite epoch file: it does not hold what was written over it")
 	}
 	if err := fsys.Remove(name); err != nil {

@@ -133,7 +133,7 @@ func (h *Hierarchy) Close() {
 	h.cache.clear()
 	h.open.wipe()
 	h.cur.wipe()
-	if d, ok := h.fs.(*dirFS); ok && d != nil {
+	if d, ok := h.fs.(*dirFS); ok && h.o.FS == nil && d != nil {
 		d.root.Close()
 	}
 }

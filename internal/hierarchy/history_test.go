@@ -4,6 +4,7 @@ package hierarchy
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ import (
 type history struct {
 	store.Slots
 	fuse *fuse
+	late bool // the crashing Put lands, but the caller doesn't learn it
 
 	mu     sync.Mutex
 	ever   []store.Entry
@@ -37,15 +39,16 @@ func (s *history) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 }
 
 func (s *history) Put(ctx context.Context, key string, old uint64, value []byte) error {
-	if err := s.fuse.step(); err != nil {
-		return err
+	crash := s.fuse.step()
+	if crash != nil && !(s.late && s.fuse.first()) {
+		return crash
 	}
 	if value != nil {
 		s.mu.Lock()
 		s.ever = append(s.ever, store.Entry{Key: key, Value: slices.Clone(value)})
 		s.mu.Unlock()
 	}
-	return s.Slots.Put(ctx, key, old, value)
+	return errors.Join(s.Slots.Put(ctx, key, old, value), crash)
 }
 
 func (s *history) List(ctx context.Context, prefix string) iter.Seq2[store.Entry, error] {
@@ -53,6 +56,15 @@ func (s *history) List(ctx context.Context, prefix string) iter.Seq2[store.Entry
 		return func(yield func(store.Entry, error) bool) { yield(store.Entry{}, err) }
 	}
 	return s.Slots.List(ctx, prefix)
+}
+
+// first reports, once, that the crash has just happened.
+func (f *fuse) first() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.spent
+	f.spent = true
+	return !was
 }
 
 // reader forgets the crash and the changes, but nothing that was written.

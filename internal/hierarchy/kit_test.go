@@ -47,6 +47,7 @@ type fuse struct {
 	left  int
 	armed bool
 	steps int
+	spent bool // the crash has happened
 }
 
 func (f *fuse) step() error {
@@ -127,27 +128,35 @@ func (m *memFS) Names() ([]string, error) {
 	return slices.Sorted(maps.Keys(m.names)), nil
 }
 
-// crash returns the directory as the next start finds it. With kept everything
-// written is there, without only what was synced; torn keeps half of what
-// was not.
-func (m *memFS) crash(kept, torn bool) *memFS {
+// remains says what of the unsynced a crash leaves.
+type remains struct {
+	names bool // entries of the directory
+	data  int  // content: 0 none, 1 half of each file, 2 all
+}
+
+// crash returns the directory as the next start finds it. The medium keeps what
+// it held of unlinked files.
+func (m *memFS) crash(r remains) *memFS {
 	out := newMemFS()
 	names := m.durable
-	if kept {
+	if r.names {
 		names = m.names
 	}
-	for name, node := range names {
+	after := make(map[*inode]*inode)
+	for _, node := range m.all {
 		data := node.durable
-		if kept {
+		switch half := len(node.data) / 2; r.data {
+		case 1:
+			data = slices.Concat(node.data[:half], node.durable[min(half, len(node.durable)):])
+		case 2:
 			data = node.data
 		}
-		if torn {
-			half := len(node.data) / 2
-			data = append(slices.Clone(node.data[:half]), node.durable[min(half, len(node.durable)):]...)
-		}
 		n := &inode{slices.Clone(data), slices.Clone(data)}
-		out.names[name], out.durable[name] = n, n
+		after[node] = n
 		out.all = append(out.all, n)
+	}
+	for name, node := range names {
+		out.names[name], out.durable[name] = after[node], after[node]
 	}
 	return out
 }
@@ -217,6 +226,7 @@ type world struct {
 	logged   Logged
 	versions map[VersionRef]Version
 	live     map[[16]byte]ServerEpochKey
+	grants   []Grant // every one that was ever made
 }
 
 func newWorld(t *testing.T) *world {
@@ -258,6 +268,7 @@ func (w *world) join(server byte, dir FS, through *Hierarchy) *Hierarchy {
 	key := ServerEpochKey{Server: [16]byte{server}, Epoch: w.logged.Epoch.Number, Public: pub}
 	g, err := through.Grant(key)
 	must(w.t, err)
+	w.grants = append(w.grants, g)
 	must(w.t, h.Accept(g))
 	w.live[[16]byte{server}] = key
 	return h
@@ -305,6 +316,7 @@ func (w *world) destroy(ref VersionRef, servers ...*Hierarchy) *Switch {
 	w.t.Helper()
 	sw, err := servers[0].PlanErasure(w.t.Context(), w.plan(ref))
 	must(w.t, err)
+	w.grants = append(w.grants, sw.Grants...)
 	w.record(sw)
 	for _, h := range servers {
 		r, err := h.Erase(w.t.Context(), sw)

@@ -5,6 +5,7 @@ package hierarchy
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -62,7 +63,10 @@ func (h *Hierarchy) itemPlace(segment [16]byte, v *Version) place {
 	return place{h.o.Domain, kind, [][]byte{v.KeyID[:], u64(v.Number), segment[:]}}
 }
 
-// openSegment is the segment that this server adds to.
+// openSegment is the segment that this server adds to. It was made in the
+// present erasure epoch: an older one, kept at a switch, is never added to, since
+// whoever has an older EEK, from a backup say, has its key, and would have
+// versions that didn't exist then.
 type openSegment struct {
 	id    [16]byte
 	key   *secret.Bytes
@@ -80,40 +84,53 @@ func (s *openSegment) wipe() {
 func (h *Hierarchy) newSegment(ctx context.Context, at EpochID, eek *secret.Bytes) (*openSegment, error) {
 	s := &openSegment{key: secret.Random(keySize), at: at}
 	rand.Read(s.id[:])
-	if err := h.putSegmentKey(ctx, s.id, at, eek, s.key); err != nil {
+	if err := h.putSegmentKey(ctx, s.id, at, eek, segmentSecret{s.key, at.Number}); err != nil {
 		s.wipe()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (h *Hierarchy) putSegmentKey(ctx context.Context, id [16]byte, at EpochID, eek, key *secret.Bytes) error {
-	blob := seal(eek, h.segmentKeyPlace(id, at), key.Expose())
+// segmentSecret is what is wrapped of a segment: its key (32) and the erasure
+// epoch in which it was made (8).
+type segmentSecret struct {
+	key  *secret.Bytes
+	born uint64
+}
+
+// putSegmentKey wraps a segment's key under an EEK, durably.
+func (h *Hierarchy) putSegmentKey(ctx context.Context, id [16]byte, at EpochID, eek *secret.Bytes, s segmentSecret) error {
+	plaintext := secret.New(keySize + 8)
+	defer plaintext.Wipe()
+	binary.BigEndian.PutUint64(plaintext.Expose()[copy(plaintext.Expose(), s.key.Expose()):], s.born)
+	blob := seal(eek, h.segmentKeyPlace(id, at), plaintext.Expose())
 	if err := h.o.Slots.Put(ctx, segmentKeySlot(id, at), 0, blob); err != nil {
 		return fmt.Errorf("store segment key: %w", err)
 	}
 	return nil
 }
 
-// loadSegmentKey unwraps a segment key, uncached. ErrErased: the segment has no
-// key in this epoch.
-func (h *Hierarchy) loadSegmentKey(ctx context.Context, id [16]byte, at EpochID, eek *secret.Bytes) (*secret.Bytes, error) {
+// loadSegmentKey unwraps a segment's key, uncached. ErrErased: the segment has no
+// key in this epoch. The caller wipes the key.
+func (h *Hierarchy) loadSegmentKey(ctx context.Context, id [16]byte, at EpochID, eek *secret.Bytes) (s segmentSecret, err error) {
 	blob, _, err := h.o.Slots.Get(ctx, segmentKeySlot(id, at))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("%w: segment has no key in erasure epoch %d", ErrErased, at.Number)
+		return s, fmt.Errorf("%w: segment has no key in erasure epoch %d", ErrErased, at.Number)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read segment key: %w", err)
+		return s, fmt.Errorf("read segment key: %w", err)
 	}
-	key, err := unseal(eek, h.segmentKeyPlace(id, at), blob)
+	plaintext, err := unseal(eek, h.segmentKeyPlace(id, at), blob)
 	if err != nil {
-		return nil, fmt.Errorf("open segment key: %w", err)
+		return s, fmt.Errorf("open segment key: %w", err)
 	}
-	if key.Len() != keySize {
-		key.Wipe()
-		return nil, fmt.Errorf("%w segment key", ErrInvalid)
+	defer plaintext.Wipe()
+	if plaintext.Len() != keySize+8 {
+		return s, fmt.Errorf("%w segment key", ErrInvalid)
 	}
-	return key, nil
+	s.born = binary.BigEndian.Uint64(plaintext.Expose()[keySize:])
+	s.key = secret.Take(plaintext.Expose()[:keySize])
+	return s, nil
 }
 
 // segmentKey unwraps a segment key through the cache.
@@ -122,12 +139,12 @@ func (h *Hierarchy) segmentKey(ctx context.Context, s *epochState, id [16]byte) 
 	if key := h.cache.get(name); key != nil {
 		return key, nil
 	}
-	key, err := h.loadSegmentKey(ctx, id, s.at, s.eek)
+	segment, err := h.loadSegmentKey(ctx, id, s.at, s.eek)
 	if err != nil {
 		return nil, err
 	}
-	h.remember(s, name, key)
-	return key, nil
+	h.remember(s, name, segment.key)
+	return segment.key, nil
 }
 
 // openForWriting gives the segment for the next item; the caller holds openMu.
@@ -158,8 +175,8 @@ func (h *Hierarchy) openForWriting(ctx context.Context, s *epochState) (*openSeg
 }
 
 // resumeSegment finds the segment that this server filled before it restarted,
-// if its key still opens; nil if there is none. The marker is a hint: a wrong one
-// costs a segment, no secret.
+// if its key opens and was made in this epoch; nil if there is none. The marker is
+// a hint: a wrong one costs a segment, no secret.
 func (h *Hierarchy) resumeSegment(ctx context.Context, s *epochState) (*openSegment, error) {
 	marker, _, err := h.o.Slots.Get(ctx, h.openSlot())
 	if errors.Is(err, store.ErrNotFound) || (err == nil && len(marker) != 16) {
@@ -169,12 +186,17 @@ func (h *Hierarchy) resumeSegment(ctx context.Context, s *epochState) (*openSegm
 		return nil, fmt.Errorf("read open segment: %w", err)
 	}
 	open := &openSegment{id: [16]byte(marker), at: s.at}
-	open.key, err = h.loadSegmentKey(ctx, open.id, s.at, s.eek)
+	segment, err := h.loadSegmentKey(ctx, open.id, s.at, s.eek)
 	if errors.Is(err, ErrErased) || errors.Is(err, errSealed) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	open.key = segment.key
+	if segment.born != s.at.Number {
+		open.wipe()
+		return nil, nil
 	}
 	for _, err := range h.o.Slots.List(ctx, segmentItemSlots(open.id)) {
 		if err != nil {
