@@ -195,7 +195,7 @@ func (l *Log) rollTo(number uint64) error {
 	if err != nil {
 		return err
 	}
-	return l.commitStart(Position{Log: number}, previous, fmt.Sprintf("log %d is full", final.Log))
+	return l.commitStart(Position{Log: number}, previous, ActionRoll, fmt.Sprintf("log %d is full", final.Log))
 }
 
 // retire keeps a closed log's file and closes that of the one before.
@@ -212,8 +212,8 @@ func (l *Log) retire(old File) error {
 }
 
 // commitStart writes a start leaf as a batch of its own.
-func (l *Log) commitStart(at Position, previous End, reason string) error {
-	leaf := l.stamp(Leaf{Kind: Start, Reason: reason, Previous: previous})
+func (l *Log) commitStart(at Position, previous End, action, reason string) error {
+	leaf := l.stamp(Leaf{Kind: Start, Action: action, Reason: reason, Previous: previous})
 	body, err := leaf.encode()
 	if err != nil {
 		return err

@@ -24,6 +24,14 @@ const (
 	Stop     Kind = "stop"     // the log was closed in order
 )
 
+// What a start leaf says in Action.
+const (
+	ActionFirst    = "first"    // there was no log before
+	ActionContinue = "continue" // the process began again, the log goes on
+	ActionRoll     = "roll"     // the log before was full
+	ActionGiveUp   = "give-up"  // the log before could not be trusted; Reason says why
+)
+
 // Bounds of a leaf.
 const (
 	MaxLeaf   = 16 << 10 // bytes of an encoded leaf

@@ -95,8 +95,9 @@ func (l *Log) reopen() error {
 		s.file.Close()
 	}
 	l.opening.GivenUp = reason
+	action := ActionGiveUp
 	if reason == "" {
-		reason = "first log"
+		action = ActionFirst
 	}
 	number := previous.Number + 1
 	j, err := createJournal(l.fs, l.o.Dir, l.identity(number))
@@ -104,7 +105,7 @@ func (l *Log) reopen() error {
 		return err
 	}
 	l.journal = j
-	return l.started(Position{Log: number}, previous, reason)
+	return l.started(Position{Log: number}, previous, action, reason)
 }
 
 // newest finds the highest number that ever held a leaf, 0 if none did. A
@@ -131,8 +132,8 @@ func (l *Log) newest() (uint64, scan, error) {
 }
 
 // started writes the start leaf and sets what Enter goes on from.
-func (l *Log) started(at Position, previous End, reason string) error {
-	if err := l.commitStart(at, previous, reason); err != nil {
+func (l *Log) started(at Position, previous End, action, reason string) error {
+	if err := l.commitStart(at, previous, action, reason); err != nil {
 		return err
 	}
 	l.next = Position{Log: at.Log, Index: at.Index + 1}
@@ -315,7 +316,11 @@ func (l *Log) resume(number uint64, s *scan) error {
 		l.state.unwritten[tileName{t.level, t.number}] = t.hashes
 	}
 	l.opening.Cut = s.size - s.end
-	return l.started(Position{Log: number, Index: s.tree.size}, End{}, fmt.Sprintf("continued; %d bytes cut that were never acknowledged", l.opening.Cut))
+	reason := ""
+	if l.opening.Cut > 0 {
+		reason = fmt.Sprintf("%d bytes cut that were never acknowledged", l.opening.Cut)
+	}
+	return l.started(Position{Log: number, Index: s.tree.size}, End{}, ActionContinue, reason)
 }
 
 // settle cuts the torn tail and makes the last batch durable once more: if the
