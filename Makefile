@@ -11,6 +11,7 @@ MAKEFLAGS += --no-print-directory
 BIN := bin
 FUZZTIME ?= 60s
 MUTANTS ?= all
+AREA ?=
 BENCHTIME ?= 1s
 
 .PHONY: help build demo test lint fuzz mutants bench bench-big generate go-version
@@ -38,7 +39,7 @@ fuzz: go-version ## every fuzz target for FUZZTIME each (60s)
 	@FUZZTIME=$(FUZZTIME) test/check.sh fuzz
 
 mutants: go-version ## break the code on purpose; every mutant must fail a test
-	@MUTANTS=$(MUTANTS) test/check.sh mutants
+	@MUTANTS=$(MUTANTS) AREA=$(AREA) test/check.sh mutants
 
 generate: go-version ## write generated files (man pages) anew
 	go run ./cmd/claviger gen-man docs/man

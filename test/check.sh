@@ -116,7 +116,7 @@ step_fuzz() {
 
 step_mutants() {
   go build -C tools -o "$scratch/mutants" ./mutants
-  "$scratch/mutants" -only "$MUTANTS"
+  "$scratch/mutants" -only "$MUTANTS" -area "${AREA:-}"
 }
 
 run() {
