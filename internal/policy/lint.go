@@ -11,9 +11,13 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// maxTagWords bounds hasTag and getTag in one policy: the validator compares
-// each with every other.
-const maxTagWords = 32
+// The validator compares each hasTag and getTag of a policy with every other.
+// maxTagWords bounds them in one policy, maxTagWork the sum of their squares over
+// a set; without the second, one source could keep a server busy for half a minute.
+const (
+	maxTagWords = 32
+	maxTagWork  = 1 << 16
+)
 
 // linter refuses words that Cedar's own validation lets pass because they are
 // legal and merely never true: `principal has regoin`, `principal is Wrokload`,
@@ -25,15 +29,16 @@ type linter struct {
 	tags       int
 }
 
-func lint(p *ast.Policy) error {
+// lint returns how often the policy asks for tags.
+func lint(p *ast.Policy) (int, error) {
 	v := words()
 	l := &linter{}
 	var err error
 	if l.principals, err = l.scope(p.Principal, v.principalTypes()); err != nil {
-		return fmt.Errorf("principal: %w", err)
+		return 0, fmt.Errorf("principal: %w", err)
 	}
 	if l.resources, err = l.scope(p.Resource, v.resourceTypes()); err != nil {
-		return fmt.Errorf("resource: %w", err)
+		return 0, fmt.Errorf("resource: %w", err)
 	}
 	for _, c := range p.Conditions {
 		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
@@ -43,7 +48,7 @@ func lint(p *ast.Policy) error {
 			return err == nil
 		})
 	}
-	return err
+	return l.tags, err
 }
 
 // scope checks the words of a scope and narrows the possible types by it.

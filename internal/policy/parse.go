@@ -31,6 +31,7 @@ type Set struct {
 // rule is one policy of a set.
 type rule struct {
 	info     PolicyInfo
+	named    bool // by an @id
 	compiled *cedar.Policy
 	ast      *ast.Policy
 	actions  uint32 // bits of the actions its scope names
@@ -82,8 +83,9 @@ func Parse(source []byte) (*Set, error) {
 	s := &Set{source: bytes.Clone(source), rules: make([]rule, len(list))}
 	var problems []error
 	names := make(map[string]int, len(list))
+	tagWork := 0
 	for i, p := range list {
-		r, err := newRule(i, p, s.source, spans[i])
+		r, err := newRule(i, p, s.source, spans[i], &tagWork)
 		if err == nil {
 			err = takeName(names, r.info)
 		}
@@ -107,7 +109,8 @@ func plainPosition(err error) string {
 	return strings.ReplaceAll(err.Error(), "<input>:", "line ")
 }
 
-func newRule(i int, p *cedar.Policy, source []byte, at span) (rule, error) {
+// newRule checks one policy. tagWork adds up over the set; see maxTagWork.
+func newRule(i int, p *cedar.Policy, source []byte, at span, tagWork *int) (rule, error) {
 	pos := p.Position()
 	r := rule{
 		compiled: p,
@@ -128,8 +131,12 @@ func newRule(i int, p *cedar.Policy, source []byte, at span) (rule, error) {
 	if err := r.annotate(p.Annotations()); err != nil {
 		return r, err
 	}
-	if err := lint(r.ast); err != nil {
+	tags, err := lint(r.ast)
+	if err != nil {
 		return r, err
+	}
+	if *tagWork += tags * tags; *tagWork > maxTagWork {
+		return r, errors.New("the set asks for tags too often: spread them over fewer policies")
 	}
 	if err := words().validator.Policy("", r.ast); err != nil {
 		return r, oneLine(err)
@@ -147,7 +154,7 @@ func (r *rule) annotate(all cedar.Annotations) error {
 			if !validPolicyID(string(value)) {
 				return fmt.Errorf("@id needs 1 to %d characters of a-z A-Z 0-9 . _ : / -", maxIDBytes)
 			}
-			r.info.ID = string(value)
+			r.info.ID, r.named = string(value), true
 		case "description":
 			if value != "" && !plainText(string(value)) {
 				return fmt.Errorf("@description holds invisible characters")

@@ -62,6 +62,7 @@ func TestParseRefuses(t *testing.T) {
 		{"tag of principal", when(`principal.hasTag("x")`), "only resource has tags"},
 		{"tag of a named key", when(`Key::"x".hasTag("x")`), "only resource has tags"},
 		{"too many tags", when(`resource.hasTag("a")` + strings.Repeat(` || resource.hasTag("a")`, maxTagWords)), "hasTag"},
+		{"too many tags in all", strings.Repeat(when(`resource.hasTag("a")`+strings.Repeat(` || resource.hasTag("a")`, maxTagWords-1))+"\n", maxTagWork/maxTagWords/maxTagWords+1), "tags too often"},
 		{"annotation", `@leaseTLL("300") permit (principal, action, resource);`, "@leaseTLL is unknown"},
 		// Ids that nothing can have.
 		{"workload by path", `permit (principal == Workload::"app1", action, resource);`, "SPIFFE id"},
