@@ -60,6 +60,9 @@ func checkFuncSize(s *source) []string {
 }
 
 func checkParams(s *source) []string {
+	if s.test { // a helper that takes a *testing.T and a case is readable
+		return nil
+	}
 	var found []string
 	for _, f := range functions(s) {
 		n := 0

@@ -51,6 +51,18 @@ func TestShow(t *testing.T) {
 	}
 }
 
+type pairsResult struct{}
+
+func (pairsResult) human(p *printer) { p.pairs("name", "a\nb", "longer name", "", "odd one out") }
+
+func TestPairs(t *testing.T) {
+	s := &session{}
+	if err := s.env().show(pairsResult{}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "text", s.out.String(), "name         a\\x0ab\nlonger name  -\n")
+}
+
 type listResult []string
 
 func (listResult) human(*printer) {}

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 func TestAskPassphrase(t *testing.T) {
@@ -175,6 +177,27 @@ func TestReadSecret(t *testing.T) {
 			defer got.Wipe()
 			want(t, "secret", string(got.Expose()), c.want)
 			want(t, "standard error", s.err.String(), "")
+		})
+	}
+}
+
+func TestSecretFlags(t *testing.T) {
+	for line, wanted := range map[string]secretSource{
+		"":                         {FD: -1},
+		"--passphrase-file /run/p": {File: "/run/p", FD: -1},
+		"--passphrase-fd 3":        {FD: 3},
+	} {
+		var src secretSource
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		secretFlags(flags, &src, "passphrase", "the passphrase")
+		if err := flags.Parse(strings.Fields(line)); err != nil {
+			t.Fatal(err)
+		}
+		want(t, line, src, wanted)
+		flags.VisitAll(func(f *pflag.Flag) {
+			if takesSecret(f) {
+				t.Errorf("--%s takes a secret as its value", f.Name)
+			}
 		})
 	}
 }
