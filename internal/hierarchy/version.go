@@ -35,7 +35,7 @@ type VersionRef struct {
 }
 
 // Ref names v.
-func (v *Version) Ref() VersionRef { return VersionRef{KeyID: v.KeyID, Number: v.Number} }
+func (v Version) Ref() VersionRef { return VersionRef{KeyID: v.KeyID, Number: v.Number} }
 
 // Purposes of leaves (design §5).
 const (
