@@ -5,6 +5,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"claviger/internal/wire"
@@ -186,7 +187,9 @@ func (l *Log) rollTo(number uint64) error {
 	}
 	previous := End{Number: final.Log, Size: final.Size, Root: final.Root}
 	old := l.journal.file
-	l.journal = next
+	if err := l.use(number, next); err != nil {
+		return err
+	}
 	// Blobs of the closed log may still be copied from its file, those of the
 	// one before it no more.
 	l.mu.Lock()
@@ -196,6 +199,17 @@ func (l *Log) rollTo(number uint64) error {
 		return err
 	}
 	return l.commitStart(Position{Log: number}, previous, ActionRoll, fmt.Sprintf("log %d is full", final.Log))
+}
+
+// use makes a journal the one that the committer writes.
+func (l *Log) use(number uint64, j *journal) error {
+	var err error
+	if l.tiles != nil {
+		err = l.tiles.close()
+	}
+	l.journal = j
+	l.tiles = &tileStore{fs: l.fs, dir: l.o.Dir, number: number}
+	return err
 }
 
 // retire keeps a closed log's file and closes that of the one before.
@@ -261,7 +275,10 @@ func (l *Log) Close() error {
 func (l *Log) release(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	closers := []interface{ Close() error }{l.journal.file, l.lock}
+	if cerr := l.tiles.close(); cerr != nil && err == nil {
+		err = fmt.Errorf("close audit log: %w", cerr)
+	}
+	closers := []io.Closer{l.journal.file, l.lock}
 	if l.oldFile != nil {
 		closers = append(closers, l.oldFile)
 	}

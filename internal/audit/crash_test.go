@@ -491,13 +491,18 @@ func TestTilesAreMadeAgain(t *testing.T) {
 		}
 	}
 	mustClose(t, l)
-	name := filepath.Join(numberDir(testDir, 1), filepath.FromSlash(tilePath(0, 1, tileWidth)))
+	name := tileFile(testDir, 1, 0)
 	want, err := readFile(fsys, name, 1<<20)
-	if err != nil || len(want) != 8192 {
-		t.Fatalf("tile of %d bytes, %v", len(want), err)
+	if err != nil || len(want) != 2*tileSize {
+		t.Fatalf("tiles of %d bytes, %v", len(want), err)
 	}
-	f, _ := fsys.Open(name, false)
-	f.WriteAt([]byte("rot"), 100)
+	f, err := fsys.Open(name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("rot"), tileSize+100); err != nil {
+		t.Fatal(err)
+	}
 	mustClose(t, mustOpen(t, testOptions(fsys)))
 	if got, _ := readFile(fsys, name, 1<<20); !bytes.Equal(got, want) {
 		t.Error("a damaged tile stays")

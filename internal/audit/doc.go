@@ -25,8 +25,8 @@
 // # What is on disk
 //
 // Each log has a number and a directory of that number: journal (the truth),
-// checkpoint (the newest signed one) and tile/ (hashes, derived, made again
-// when missing). A log that reaches its size limit is closed with a checkpoint
+// checkpoint (the newest signed one) and tiles.0, tiles.1, … (the tree's
+// hashes, derived, mended when wrong). A log that reaches its size limit is closed with a checkpoint
 // and the next number begins with a leaf that names the old one's size and
 // root, so the numbers form a chain. See docs/audit.md for the bytes.
 //

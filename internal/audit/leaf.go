@@ -106,7 +106,7 @@ func (l *Leaf) encode() ([]byte, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	body := wire.Marshal(l)
+	body := l.appendCBOR(make([]byte, 0, 512))
 	if len(body) > MaxLeaf {
 		return nil, fmt.Errorf("%w: %d bytes", ErrLeaf, len(body))
 	}

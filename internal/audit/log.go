@@ -82,6 +82,7 @@ type Log struct {
 	lock io.Closer
 
 	journal *journal   // the committer's
+	tiles   *tileStore // the committer's
 	state   durable    // what has reached the disk
 	signing sync.Mutex // held while a checkpoint is made
 	last    Checkpoint // the newest one made; guarded by signing

@@ -104,7 +104,9 @@ func (l *Log) reopen() error {
 	if err != nil {
 		return err
 	}
-	l.journal = j
+	if err := l.use(number, j); err != nil {
+		return err
+	}
 	return l.started(Position{Log: number}, previous, action, reason)
 }
 
@@ -306,14 +308,16 @@ func (s *scan) holds(c wire.Checkpoint) bool {
 // resume continues the newest log after its last whole batch.
 func (l *Log) resume(number uint64, s *scan) error {
 	header := l.identity(number).header()
-	l.journal = &journal{file: s.file, seed: checksum(header), offset: s.end, sequence: s.sequence}
-	if err := l.settle(s); err != nil {
+	j := &journal{file: s.file, seed: checksum(header), offset: s.end, sequence: s.sequence}
+	if err := errors.Join(l.use(number, j), l.settle(s)); err != nil {
 		return err
 	}
 	l.last, l.blobs = s.checkpoint, s.blobs
 	l.state.number, l.state.tree, l.state.marks = number, s.tree, s.marks
 	for _, t := range s.tiles {
-		l.state.unwritten[tileName{t.level, t.number}] = t.hashes
+		if err := l.tiles.mend(tileName{t.level, t.number}, t.hashes); err != nil {
+			return err
+		}
 	}
 	l.opening.Cut = s.size - s.end
 	reason := ""

@@ -5,12 +5,17 @@ package audit
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"path"
 	"path/filepath"
 
 	"claviger/internal/wire"
 )
+
+// tileSize is the size of a full tile in bytes.
+const tileSize = tileWidth * sha256.Size
 
 // tileName is a full tile's place: its level and its number there.
 type tileName struct {
@@ -18,8 +23,8 @@ type tileName struct {
 	number uint64
 }
 
-// tilePath is a tile's path below a log's directory (C2SP tlog-tiles, Merkle
-// Tree); level -1 are the entry bundles, width 256 is a full one.
+// tilePath is a tile's path in an archive (C2SP tlog-tiles, Merkle Tree); level
+// -1 are the entry bundles, width 256 is a full one.
 func tilePath(level int, number uint64, width int) string {
 	name := fmt.Sprintf("%03d", number%1000)
 	for number /= 1000; number > 0; number /= 1000 {
@@ -45,47 +50,81 @@ func tileBytes(hashes []wire.Hash) []byte {
 	return out
 }
 
-// writeTiles writes the tiles that have become full. They are derived, so they
-// aren't synced: Open compares them with the journal and writes them again.
+// tileFile is the file that holds a level's full tiles one after the other: one
+// open file per level costs the committer far less than one file per tile.
+func tileFile(dir string, number uint64, level int) string {
+	return filepath.Join(numberDir(dir, number), fmt.Sprintf("tiles.%d", level))
+}
+
+// tileStore writes the full tiles of one log. Its files are derived, so they
+// aren't synced: Open compares them with the journal and mends them.
+type tileStore struct {
+	fs     FS
+	dir    string
+	number uint64
+	files  []File // by level
+}
+
+func (s *tileStore) put(name tileName, hashes []wire.Hash) error {
+	for len(s.files) <= name.level {
+		f, err := s.fs.Open(tileFile(s.dir, s.number, len(s.files)), true)
+		if err != nil {
+			return fmt.Errorf("open tiles: %w", err)
+		}
+		s.files = append(s.files, f)
+	}
+	if _, err := s.files[name.level].WriteAt(tileBytes(hashes), int64(name.number)*tileSize); err != nil {
+		return fmt.Errorf("write tile: %w", err)
+	}
+	return nil
+}
+
+// mend writes the tile unless the file has it.
+func (s *tileStore) mend(name tileName, hashes []wire.Hash) error {
+	if got, err := readTile(s.fs, tileFile(s.dir, s.number, name.level), name.number); err == nil && bytes.Equal(got, tileBytes(hashes)) {
+		return nil
+	}
+	return s.put(name, hashes)
+}
+
+func (s *tileStore) close() error {
+	var err error
+	for _, f := range s.files {
+		err = errors.Join(err, f.Close())
+	}
+	s.files = nil
+	return err
+}
+
+func readTile(fsys FS, file string, number uint64) ([]byte, error) {
+	f, err := fsys.Open(file, false)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data := make([]byte, tileSize)
+	n, err := f.ReadAt(data, int64(number)*tileSize)
+	if n < len(data) {
+		return nil, fmt.Errorf("read tile: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	return data, nil
+}
+
+// writeTiles writes the tiles that have become full.
 func (l *Log) writeTiles() error {
 	l.state.Lock()
-	number := l.state.number
 	todo := make(map[tileName][]wire.Hash, len(l.state.unwritten))
 	for name, hashes := range l.state.unwritten {
 		todo[name] = hashes
 	}
 	l.state.Unlock()
 	for name, hashes := range todo {
-		file := filepath.Join(numberDir(l.o.Dir, number), filepath.FromSlash(tilePath(name.level, name.number, tileWidth)))
-		if err := putTile(l.fs, file, tileBytes(hashes)); err != nil {
-			return fmt.Errorf("write tile: %w", err)
+		if err := l.tiles.put(name, hashes); err != nil {
+			return err
 		}
 		l.state.Lock()
 		delete(l.state.unwritten, name)
 		l.state.Unlock()
 	}
 	return nil
-}
-
-// putTile writes a tile unless it is already there.
-func putTile(fsys FS, name string, data []byte) error {
-	old, err := readFile(fsys, name, tileWidth*sha256.Size)
-	if err == nil && bytes.Equal(old, data) {
-		return nil
-	}
-	if err := fsys.MkdirAll(filepath.Dir(name)); err != nil {
-		return err
-	}
-	f, err := fsys.Open(name, true)
-	if err != nil {
-		return err
-	}
-	err = f.Truncate(int64(len(data)))
-	if err == nil {
-		_, err = f.WriteAt(data, 0)
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"claviger/internal/wire"
+)
+
+// ErrProof says that there is no such proof: the leaf or size lies beyond what
+// is durable.
+var ErrProof = errors.New("no such proof")
+
+// ProveLeaf proves that the leaf at a position is in the tree of the first size
+// leaves of its log: the audit path of RFC 6962, section 2.1.1, checked by
+// [CheckLeaf].
+func (l *Log) ProveLeaf(at Position, size uint64) ([]wire.Hash, error) {
+	source, err := l.hashes(at.Log)
+	if err != nil {
+		return nil, err
+	}
+	if at.Index >= size || size > source.tree.size {
+		return nil, fmt.Errorf("%w: leaf %s of %d", ErrProof, at, size)
+	}
+	path, err := tlog.ProveRecord(int64(size), int64(at.Index), source)
+	return hashes(path), err
+}
+
+// ProveExtension proves that the tree of size leaves of a log begins with that
+// of its first old leaves: the consistency proof of RFC 6962, section 2.1.2,
+// which a witness asks for. It is checked by [CheckExtension].
+func (l *Log) ProveExtension(number, old, size uint64) ([]wire.Hash, error) {
+	source, err := l.hashes(number)
+	if err != nil {
+		return nil, err
+	}
+	if old == 0 || old > size || size > source.tree.size {
+		return nil, fmt.Errorf("%w: from %d to %d leaves", ErrProof, old, size)
+	}
+	proof, err := tlog.ProveTree(int64(size), int64(old), source)
+	return hashes(proof), err
+}
+
+// CheckLeaf checks a proof of [Log.ProveLeaf] that body is the encoded leaf at
+// index in the log that the checkpoint is of.
+func CheckLeaf(proof []wire.Hash, c wire.Checkpoint, index uint64, body []byte) error {
+	if index >= c.Size || c.Size > 1<<62 {
+		return fmt.Errorf("%w: leaf %d of %d", ErrProof, index, c.Size)
+	}
+	return tlog.CheckRecord(tlogHashes(proof), int64(c.Size), tlog.Hash(c.Root), int64(index), tlog.Hash(leafHash(body)))
+}
+
+// CheckExtension checks a proof of [Log.ProveExtension] that one checkpoint
+// extends another of the same log.
+func CheckExtension(proof []wire.Hash, old, c wire.Checkpoint) error {
+	if old.Log != c.Log || old.Size == 0 || old.Size > c.Size || c.Size > 1<<62 {
+		return fmt.Errorf("%w: from %d to %d leaves", ErrProof, old.Size, c.Size)
+	}
+	return tlog.CheckTree(tlogHashes(proof), int64(c.Size), tlog.Hash(c.Root), int64(old.Size), tlog.Hash(old.Root))
+}
+
+func hashes(p []tlog.Hash) []wire.Hash {
+	out := make([]wire.Hash, len(p))
+	for i, h := range p {
+		out[i] = wire.Hash(h)
+	}
+	return out
+}
+
+func tlogHashes(p []wire.Hash) []tlog.Hash {
+	out := make([]tlog.Hash, len(p))
+	for i, h := range p {
+		out[i] = tlog.Hash(h)
+	}
+	return out
+}
+
+// hashSource gives the inner hashes of one log as it was at one moment.
+type hashSource struct {
+	fs        FS
+	dir       string
+	number    uint64
+	tree      tree
+	unwritten map[tileName][]wire.Hash
+}
+
+// hashes is the source for a log. That of a closed one is made by reading it.
+func (l *Log) hashes(number uint64) (*hashSource, error) {
+	s := &hashSource{fs: l.fs, dir: l.o.Dir, number: number, unwritten: map[tileName][]wire.Hash{}}
+	l.state.Lock()
+	current := l.state.number == number
+	if current {
+		s.tree.size = l.state.tree.size
+		for _, p := range l.state.tree.partial {
+			s.tree.partial = append(s.tree.partial, slices.Clone(p))
+		}
+		for name, h := range l.state.unwritten {
+			s.unwritten[name] = h
+		}
+	}
+	l.state.Unlock()
+	if current {
+		return s, nil
+	}
+	err := l.read(Position{Log: number}, func(kind entryKind, _ uint64, body []byte) error {
+		if kind == entryLeaf {
+			s.tree.append(leafHash(body))
+		}
+		return nil
+	})
+	for _, t := range s.tree.takeFull() {
+		s.unwritten[tileName{t.level, t.number}] = t.hashes
+	}
+	return s, err
+}
+
+// ReadHashes is tlog.HashReader.
+func (s *hashSource) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		level, n := tlog.SplitStoredHashIndex(x)
+		h, err := s.at(level, uint64(n))
+		if err != nil {
+			return nil, err
+		}
+		out[i] = tlog.Hash(h)
+	}
+	return out, nil
+}
+
+// at is the hash of the n-th full subtree of 2^level leaves: part of one tile,
+// hashed together.
+func (s *hashSource) at(level int, n uint64) (wire.Hash, error) {
+	up := level % tileHeight
+	first := n << up
+	tile, err := s.tile(tileName{level / tileHeight, first / tileWidth})
+	if err != nil {
+		return wire.Hash{}, err
+	}
+	from := int(first % tileWidth)
+	if from+1<<up > len(tile) {
+		return wire.Hash{}, fmt.Errorf("%w: beyond the tree", ErrProof)
+	}
+	return rootOf(tile[from : from+1<<up]), nil
+}
+
+func (s *hashSource) tile(name tileName) ([]wire.Hash, error) {
+	if h := s.unwritten[name]; h != nil {
+		return h, nil
+	}
+	full := s.tree.size >> (tileHeight * (name.level + 1))
+	if name.number < full {
+		data, err := readTile(s.fs, tileFile(s.dir, s.number, name.level), name.number)
+		return splitTile(data), err
+	}
+	if name.level < len(s.tree.partial) {
+		return s.tree.partial[name.level], nil
+	}
+	return nil, nil
+}
