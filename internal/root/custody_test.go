@@ -205,8 +205,8 @@ func TestOpenDirectory(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(file, 1, Sealing{Key: testKey(1)}); err == nil {
-		t.Error("a file was taken for the directory")
+	if _, err := Create(file, 1, Sealing{Key: testKey(1)}); err == nil || !strings.Contains(err.Error(), "no directory") {
+		t.Errorf("a file for the directory: %v", err)
 	}
 }
 
@@ -285,6 +285,12 @@ func TestSecret(t *testing.T) {
 	_, s := create(t, Sealing{Key: testKey(1)})
 	if _, err := s.Derive(""); err == nil {
 		t.Error("an empty label was taken")
+	}
+	if _, err := s.Derive("test", nil, make([]byte, MaxField)); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Derive("test", nil, make([]byte, MaxField+1)); err == nil {
+		t.Error("too long a field was taken")
 	}
 	raw := exposed(s.bytes)
 	for _, shown := range []string{fmt.Sprintf("%v", s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%x", s)} {

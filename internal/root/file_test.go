@@ -178,14 +178,20 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Errorf("%s: Open = %v, want %v", name, err, test.want)
 		}
 	}
+	if _, err := decode([]byte(good + strings.Repeat(" ", maxFile))); !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a long file was parsed: %v", err)
+	}
 	for name, change := range map[string]func(*custodyFile){
 		"short fingerprint": func(f *custodyFile) { f.Fingerprint = f.Fingerprint[1:] },
 		"no seal":           func(f *custodyFile) { f.Shares = nil },
 		"two seals": func(f *custodyFile) {
 			f.KeyFile = &keyFileSeal{Salt: make([]byte, saltSize), Check: make([]byte, Size), Sealed: make([]byte, sealedSize)}
 		},
-		"short salt":         func(f *custodyFile) { f.Shares, f.KeyFile = nil, &keyFileSeal{Salt: make([]byte, 8)} },
-		"no cost":            func(f *custodyFile) { f.Shares, f.Passphrase = nil, &passphraseSeal{} },
+		"short salt": func(f *custodyFile) { f.Shares, f.KeyFile = nil, &keyFileSeal{Salt: make([]byte, 8)} },
+		"no cost": func(f *custodyFile) {
+			f.Shares, f.Passphrase = nil, &passphraseSeal{keyFileSeal: keyFileSeal{
+				Salt: make([]byte, saltSize), Check: make([]byte, Size), Sealed: make([]byte, sealedSize)}}
+		},
 		"short sharing id":   func(f *custodyFile) { f.Shares.Sharing = f.Shares.Sharing[1:] },
 		"threshold 0":        func(f *custodyFile) { f.Shares.Threshold = 0 },
 		"threshold too high": func(f *custodyFile) { f.Shares.Threshold = 3 },

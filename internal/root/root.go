@@ -55,7 +55,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 
 	"claviger/internal/secret"
@@ -63,6 +62,9 @@ import (
 
 // Size is the length of a root secret and of its fingerprint in bytes.
 const Size = 32
+
+// MaxField is the length in bytes that a field of Derive may have.
+const MaxField = 64 << 10
 
 // ErrWiped says that the secret was wiped: the server is sealed.
 var ErrWiped = errors.New("root secret is wiped")
@@ -88,15 +90,15 @@ func newSecret(bytes *secret.Bytes, generation uint64) *Secret {
 // HKDF-Expand-SHA512 (RFC 5869; the secret is uniform, so it serves as the
 // pseudorandom key) with an info in which every part has its length before it,
 // so that no two calls share an output unless label and all fields agree. It
-// returns ErrWiped after Wipe, and an error for an empty label. The caller wipes
-// the result.
+// returns ErrWiped after Wipe, and an error for an empty label or a field
+// longer than MaxField. The caller wipes the result.
 func (s *Secret) Derive(label string, fields ...[]byte) (*secret.Bytes, error) {
 	if label == "" {
 		return nil, errors.New("derive from root: empty label")
 	}
 	for _, field := range fields {
-		if uint64(len(field)) > math.MaxUint32 {
-			return nil, errors.New("derive from root: field too long")
+		if len(field) > MaxField {
+			return nil, fmt.Errorf("derive from root: field of %d bytes (at most %d allowed)", len(field), MaxField)
 		}
 	}
 	s.mu.RLock()

@@ -122,9 +122,6 @@ func (f *custodyFile) sealPassphrase(root, passphrase *secret.Bytes, cost Cost) 
 }
 
 func (f *custodyFile) openPassphrase(passphrase *secret.Bytes) (*secret.Bytes, error) {
-	if n := passphrase.Len(); n > MaxPassphrase {
-		return nil, ErrWrongPassphrase
-	}
 	key, err := f.Passphrase.stretch(passphrase)
 	if err != nil {
 		return nil, err

@@ -234,9 +234,6 @@ func (r *lineReader) number(name string, most uint64) uint64 {
 
 // parseNumber takes decimal digits in the one form that lines writes.
 func parseNumber(digits []byte) (uint64, error) {
-	if len(digits) > 20 {
-		return 0, errNoShare
-	}
 	value, err := strconv.ParseUint(string(digits), 10, 64)
 	if err != nil || !bytes.Equal(strconv.AppendUint(nil, value, 10), digits) {
 		return 0, errNoShare

@@ -91,6 +91,7 @@ func TestParseShareRefuses(t *testing.T) {
 		"upper case":      {strings.Replace(text, "a1a1", "A1a1", 1), errShareForm},
 		"short value":     {strings.Replace(text, "a1a1", "a1", 1), errShareForm},
 		"long value":      {strings.Replace(text, "a1a1", "a1a1a1", 1), errShareForm},
+		"no label":        {strings.Replace(text, "index: 2", "2", 1), errShareForm},
 		"index 0":         {strings.Replace(text, "index: 2", "index: 0", 1), errShareForm},
 		"index 02":        {strings.Replace(text, "index: 2", "index: 02", 1), errShareForm},
 		"index +2":        {strings.Replace(text, "index: 2", "index: +2", 1), errShareForm},

@@ -221,6 +221,21 @@ func TestEveryBadShareIsNamed(t *testing.T) {
 	}
 }
 
+// TestSharesAreProved: shares that give another secret than the file names are
+// found before the file is written, and so are custodians named twice.
+func TestSharesAreProved(t *testing.T) {
+	f := &custodyFile{Format: formatName, Version: formatVersion, Generation: 1, Fingerprint: make([]byte, Size)}
+	err := f.sealShares(secret.Random(Size), 2, []string{x25519(t), x25519(t)})
+	if err == nil || !strings.Contains(err.Error(), "another secret") {
+		t.Errorf("sealShares = %v", err)
+	}
+	twice := x25519(t)
+	err = f.sealShares(secret.Random(Size), 2, []string{twice, x25519(t), twice})
+	if err == nil || !strings.Contains(err.Error(), "custodian 3 is named twice") {
+		t.Errorf("sealShares = %v", err)
+	}
+}
+
 // TestReshare: after resealing, old shares are refused by name, and the root
 // is the same.
 func TestReshare(t *testing.T) {
