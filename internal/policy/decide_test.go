@@ -3,6 +3,8 @@
 package policy
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,9 +169,20 @@ func TestRequestsOutsideTheSchema(t *testing.T) {
 		"unknown key attribute":   change(func(r *Request) { r.Resource.Attributes = map[string]any{"owner": "x"} }),
 		"empty tag name":          change(func(r *Request) { r.Resource.Tags = map[string]string{"": "x"} }),
 		"long tag":                change(func(r *Request) { r.Resource.Tags = map[string]string{"a": long} }),
-		"no time":                 change(func(r *Request) { r.Context.Time = time.Time{} }),
-		"long reason":             change(func(r *Request) { r.Context.Reason = long }),
-		"long partition":          change(func(r *Request) { r.Context.Partition = long }),
+		"too many tags": change(func(r *Request) {
+			r.Resource.Tags = map[string]string{}
+			for i := range maxTags + 1 {
+				r.Resource.Tags[fmt.Sprint(i)] = "x"
+			}
+		}),
+		"too many files": change(func(r *Request) {
+			r.Principal = r.Principal.Prove(map[string]any{"files": slices.Repeat([]string{"x"}, maxSetItems+1)})
+		}),
+		"empty file":      change(func(r *Request) { r.Principal = r.Principal.Prove(map[string]any{"files": []string{""}}) }),
+		"list of numbers": change(func(r *Request) { r.Principal = r.Principal.Prove(map[string]any{"files": []any{1}}) }),
+		"no time":         change(func(r *Request) { r.Context.Time = time.Time{} }),
+		"long reason":     change(func(r *Request) { r.Context.Reason = long }),
+		"long partition":  change(func(r *Request) { r.Context.Partition = long }),
 	}
 	for name, r := range tests {
 		if d := s.Decide(r); d.Allowed || !d.Alarm || len(d.Errors) != 1 || d.Reason != ReasonError {

@@ -64,7 +64,7 @@ type Context struct {
 // be met by a name that an outside CA gives.
 func Workload(id, domain string) Principal {
 	p := Principal{Type: "Workload", ID: id, Attributes: map[string]any{"spiffe": id}}
-	if path, ok := strings.CutPrefix(id, "spiffe://"+domain+"/workload/"); ok && domain != "" {
+	if path, ok := strings.CutPrefix(id, "spiffe://"+domain+"/workload/"); ok {
 		p.Attributes["path"] = path
 	}
 	return p
@@ -236,9 +236,6 @@ func checkTags(allowed bool, tags map[string]string) error {
 }
 
 func (c Context) record(v *vocabulary) (cedar.Record, error) {
-	if c.Time.IsZero() {
-		return cedar.Record{}, fmt.Errorf("time is missing")
-	}
 	in := make(map[string]any, 5)
 	for name, s := range map[string]string{"purpose": c.Purpose, "reason": c.Reason, "route": c.Route} {
 		if s != "" {
@@ -299,8 +296,8 @@ func convert(k kind, value any) (cedar.Value, error) {
 	case []any:
 		return convertList(k, v)
 	case time.Time:
-		if k == kindTime && !v.IsZero() {
-			return cedar.NewDatetime(v), nil
+		if k == kindTime {
+			return timeValue(v)
 		}
 	}
 	return nil, fmt.Errorf("value of type %T doesn't fit", value)
@@ -327,6 +324,13 @@ func stringValue(s string) (cedar.Value, error) {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxValueBytes)
 	}
 	return cedar.String(s), nil
+}
+
+func timeValue(t time.Time) (cedar.Value, error) {
+	if t.IsZero() {
+		return nil, fmt.Errorf("it is missing")
+	}
+	return cedar.NewDatetime(t), nil
 }
 
 func setValue(items []string) (cedar.Value, error) {
