@@ -193,6 +193,9 @@ func TestBadShares(t *testing.T) {
 				}
 				want.Custodian = described.Custodians[test.index-1].Recipient
 			}
+			if named := strings.Contains(bad.Error(), "custodian age1"); named != (test.index != 0) {
+				t.Errorf("error names a custodian: %t: %v", named, bad)
+			}
 			if bad[0] != want || !strings.Contains(bad.Error(), test.problem) || strings.Contains(bad.Error(), "\n") || len(bad.Error()) > 300 {
 				t.Errorf("bad share %+v: %v; want %+v with %q", bad[0], bad, want, test.problem)
 			}

@@ -164,6 +164,22 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
+// TestCloseDuringRead closes the file at the moment between a reader's check
+// and its transaction.
+func TestCloseDuringRead(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "state.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Get(t.Context(), "k"); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("Get = %v, want ErrClosed", err)
+	}
+}
+
 func TestMaxSize(t *testing.T) {
 	s, err := Open(filepath.Join(t.TempDir(), "state.db"), Options{MaxSize: 1 << 20})
 	if err != nil {
