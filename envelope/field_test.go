@@ -102,6 +102,9 @@ func TestFieldEveryBit(t *testing.T) {
 	wantErr(t, "byte added", err, ErrIntegrity)
 	_, err = InspectField(append(bytes.Clone(field), make([]byte, chunk)...))
 	wantErr(t, "more than a chunk", err, ErrIntegrity)
+	wide := append(mutate(field, set(27, 1, 1)), make([]byte, 257)...)
+	_, err = InspectField(wide)
+	wantErr(t, "partition of 257 bytes, all there", err, ErrIntegrity)
 }
 
 // TestFieldHiddenCantBeRewritten: a field that shows its partition, rewritten so

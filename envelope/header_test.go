@@ -105,6 +105,19 @@ func TestHeaderRules(t *testing.T) {
 	hidden := r
 	hidden.HidePartition = true
 	secretive := makeHeader(t, newDEK(t), hidden)
+	many := make([]Ref, MaxSlots)
+	for i := range many {
+		many[i] = testRef("")
+	}
+	crowd := makeHeader(t, newDEK(t), many...)
+	crowd = append(crowd[:len(crowd)-macSize], crowd[14:14+131+32]...) // a slot more
+	crowd[14+32*131+1] ^= 1
+	crowd[11] = 33
+	binary.BigEndian.PutUint16(crowd[12:], 33*131)
+	wide := makeHeader(t, newDEK(t), r, testRef(strings.Repeat("w", 256)))
+	wide = slices.Concat(wide[:14+134+27], []byte("w"), wide[14+134+27:])
+	binary.BigEndian.PutUint16(wide[12:], 134+388)
+	binary.BigEndian.PutUint16(wide[14+134+25:], 257)
 	grow := func(b []byte, size int) []byte {
 		binary.BigEndian.PutUint16(b[12:], uint16(size))
 		return b
@@ -129,6 +142,9 @@ func TestHeaderRules(t *testing.T) {
 		{"cut in a slot", raw[:50], ErrIntegrity},
 		{"cut in the MAC", raw[:len(raw)-1], ErrIntegrity},
 		{"no slots", mutate(raw, set(11, 0)), ErrIntegrity},
+		{"no slots, and none there", append(mutate(raw[:14], set(11, 0, 0, 0)), make([]byte, 32)...), ErrIntegrity},
+		{"33 slots, all there", crowd, ErrIntegrity},
+		{"partition of 257 bytes, all there", wide, ErrIntegrity},
 		{"33 slots", mutate(raw, set(11, 33)), ErrIntegrity},
 		{"255 slots", mutate(raw, set(11, 255)), ErrIntegrity},
 		{"one slot too many", mutate(raw, set(11, 2)), ErrIntegrity},
@@ -165,6 +181,22 @@ func TestReadHeaderStopsAtItsEnd(t *testing.T) {
 	}
 }
 
+// TestReadHeaderChecksFirst: a size that can't be is refused before anything is
+// read or allocated for it.
+func TestReadHeaderChecksFirst(t *testing.T) {
+	raw := makeHeader(t, newDEK(t), testRef(""))
+	for _, size := range []uint16{0, 130, 388, 0xffff} {
+		bad := append(bytes.Clone(raw), make([]byte, 1<<17)...)
+		binary.BigEndian.PutUint16(bad[12:], size)
+		src := bytes.NewReader(bad)
+		_, err := ReadHeader(src)
+		wantErr(t, "impossible size", err, ErrIntegrity)
+		if read := len(bad) - src.Len(); read != 14 {
+			t.Errorf("size %d: %d bytes were read", size, read)
+		}
+	}
+}
+
 // TestReadHeaderTrouble keeps a broken connection apart from a short file.
 func TestReadHeaderTrouble(t *testing.T) {
 	raw := makeHeader(t, newDEK(t), testRef(""))
@@ -188,6 +220,11 @@ func TestEncodeHeaderRefuses(t *testing.T) {
 	a, b := testRef("p"), testRef("p")
 	other := b
 	b.Domain = a.Domain
+	many := make([]Ref, MaxSlots+1)
+	for i := range many {
+		many[i] = a
+		many[i].Version = uint64(i) + 1
+	}
 	cases := map[string][]Ref{
 		"none":             {},
 		"no domain":        {{Version: 1}},
@@ -195,7 +232,7 @@ func TestEncodeHeaderRefuses(t *testing.T) {
 		"long partition":   {{Domain: a.Domain, Version: 1, Partition: make([]byte, 257)}},
 		"two domains":      {a, other},
 		"twice the same":   {a, b, a},
-		"too many":         slices.Repeat([]Ref{a}, 33),
+		"too many":         many,
 		"hidden partition": {hide(a, "x"), hide(a, "y")},
 	}
 	for name, refs := range cases {

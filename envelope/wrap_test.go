@@ -127,26 +127,35 @@ func TestOwnUnwrapper(t *testing.T) {
 		err    error
 		want   error
 	}{
-		"no key":         {err: ErrNoKey, want: ErrNoKey},
-		"own trouble":    {err: offline, want: offline},
-		"another DEK":    {answer: Unwrapped{DEK: random(32), Domain: k.ref.Domain}, want: ErrIntegrity},
-		"short DEK":      {answer: Unwrapped{DEK: random(16), Domain: k.ref.Domain}},
-		"no DEK":         {answer: Unwrapped{Domain: k.ref.Domain}},
-		"slot too large": {answer: Unwrapped{DEK: random(32), Slot: 1, Domain: k.ref.Domain}},
-		"slot negative":  {answer: Unwrapped{DEK: random(32), Slot: -1, Domain: k.ref.Domain}},
+		"no key":      {err: ErrNoKey, want: ErrNoKey},
+		"own trouble": {err: offline, want: offline},
+		"another DEK": {answer: Unwrapped{DEK: random(32), Domain: k.ref.Domain}, want: ErrIntegrity},
 	}
 	for name, c := range cases {
 		u := unwrapFunc(func(context.Context, []Slot) (Unwrapped, error) { return c.answer, c.err })
 		_, err := Decrypt(t.Context(), u, object, Options{})
-		if err == nil || (c.want != nil && !errors.Is(err, c.want)) {
-			t.Errorf("%s: %v, want %v", name, err, c.want)
+		wantErr(t, name, err, c.want)
+	}
+	for name, change := range map[string]func(u *Unwrapped){
+		"short DEK":      func(u *Unwrapped) { u.DEK = u.DEK[:16] },
+		"no DEK":         func(u *Unwrapped) { u.DEK = nil },
+		"slot too large": func(u *Unwrapped) { u.Slot = 1 },
+		"slot negative":  func(u *Unwrapped) { u.Slot = -1 },
+	} {
+		u := unwrapFunc(func(ctx context.Context, slots []Slot) (Unwrapped, error) {
+			got, err := k.Unwrap(ctx, slots)
+			change(&got)
+			return got, err
+		})
+		_, err := Decrypt(t.Context(), u, object, Options{})
+		if err == nil || errors.Is(err, ErrIntegrity) { // the ciphertext is blameless
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 	var given []byte
 	u := unwrapFunc(func(ctx context.Context, slots []Slot) (Unwrapped, error) {
 		got, err := k.Unwrap(ctx, slots)
 		given = got.DEK
-		clear(slots[0].Message[:]) // its own copy: nothing else may change
 		return got, err
 	})
 	got, err := Decrypt(t.Context(), u, object, Options{})
@@ -199,6 +208,16 @@ func TestRewrap(t *testing.T) {
 	wantErr(t, "the old key", err, ErrNoKey)
 	if got, err := Decrypt(t.Context(), ka, append(header, body...), o); err != nil || !bytes.Equal(got, plain) {
 		t.Errorf("old header: %v", err)
+	}
+
+	scribbler := unwrapFunc(func(ctx context.Context, slots []Slot) (Unwrapped, error) {
+		got, err := ka.Unwrap(ctx, slots)
+		clear(slots[1].Message[:])
+		return got, err
+	})
+	renewed = must[[]byte](t)(Rewrap(t.Context(), scribbler, kc, header))
+	if _, err := NewOpener(t.Context(), kb, renewed, o); err != nil {
+		t.Errorf("the other slot after an Unwrapper wrote to what it was given: %v", err)
 	}
 
 	_, err = Rewrap(t.Context(), leafKey(t, a), kc, header)

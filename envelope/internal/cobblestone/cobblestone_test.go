@@ -116,6 +116,15 @@ func TestRefused(t *testing.T) {
 	if _, err := newKey(t).Open(nil, sealed, []byte("c")); !errors.Is(err, ErrMessage) {
 		t.Errorf("other key: %v", err)
 	}
+	m, err := key.Parse(prefix, []byte("c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Wipe()
+	part := sealed[Offset(0) : Offset(1)+100]
+	if _, err := m.OpenRun(nil, 0, part, false); !errors.Is(err, ErrMessage) {
+		t.Errorf("a run in the middle with a part of a chunk: %v", err)
+	}
 	if _, err := key.Parse(sealed[:PrefixSize-1], []byte("c")); !errors.Is(err, ErrMessage) {
 		t.Errorf("short prefix: %v", err)
 	}
