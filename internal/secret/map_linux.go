@@ -23,15 +23,25 @@ func mapStrong(n int) (unsafe.Pointer, level, error) {
 	if p, err := mapSecret(n); err == nil {
 		return p, levelSecret, nil
 	}
-	p, err := mapWeak(n)
+	p, err := mapLocked(n)
 	if err != nil {
 		return nil, levelNone, err
 	}
+	return p, levelLocked, nil
+}
+
+// mapLocked maps memory that is neither swapped nor dumped, but that whoever
+// may trace the process can read.
+func mapLocked(n int) (unsafe.Pointer, error) {
+	p, err := mapWeak(n)
+	if err != nil {
+		return nil, err
+	}
 	if err := unix.Mlock(unsafe.Slice((*byte)(p), n)); err != nil {
 		unmap(p, n)
-		return nil, levelNone, fmt.Errorf("lock memory: %w", err)
+		return nil, fmt.Errorf("lock memory: %w", err)
 	}
-	return p, levelLocked, nil
+	return p, nil
 }
 
 // mapWeak maps memory that may be swapped but stays out of core dumps.
