@@ -27,7 +27,9 @@ build: go-version ## build every program of cmd/ into bin/
 	go build -trimpath -o $(BIN)/ ./cmd/...
 
 demo: build ## a whole trust domain in one process, on 127.0.0.1 only
-	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/claviger demo; else exec $(BIN)/claviger demo --once; fi
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/claviger demo; fi; \
+	  $(BIN)/claviger demo --once; \
+	  echo; echo "To explore: $(BIN)/claviger demo keeps it running; $(BIN)/claviger --help lists the commands."
 
 test: ## everything CI checks; installs what it needs on Debian
 	@test/check.sh all

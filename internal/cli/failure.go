@@ -9,6 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"claviger/envelope"
+	"claviger/internal/root"
+	"claviger/internal/store"
+	"claviger/internal/wire"
 )
 
 // ExitCode is the exit status of every claviger program. The numbers are a
@@ -89,6 +94,16 @@ func outcomes() []outcome {
 	return []outcome{
 		{err: context.Canceled, code: ExitFailure, hint: "it was interrupted; nothing half-done was left under its final name"},
 		{err: fs.ErrNotExist, code: ExitNotFound},
+		{err: store.ErrNotFound, code: ExitNotFound},
+		{err: root.ErrWrongPassphrase, code: ExitDenied},
+		{err: root.ErrWrongKey, code: ExitDenied},
+		{err: root.ErrDamaged, code: ExitIntegrity, hint: "restore the custody file from a backup; nothing was written"},
+		{err: envelope.ErrNoKey, code: ExitDenied},
+		{err: envelope.ErrIntegrity, code: ExitIntegrity},
+		{err: envelope.ErrFormat, code: ExitIntegrity}, // one flipped bit of the magic looks like this
+		{err: wire.ErrMalformed, code: ExitIntegrity},
+		{err: wire.ErrSignature, code: ExitIntegrity},
+		{err: wire.ErrSealed, code: ExitIntegrity},
 	}
 }
 

@@ -8,6 +8,11 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"claviger/envelope"
+	"claviger/internal/root"
+	"claviger/internal/store"
+	"claviger/internal/wire"
 )
 
 // keyResult stands for the result of some verb.
@@ -145,6 +150,11 @@ func TestFailuresKeepTheirCode(t *testing.T) {
 			ExitPending, "key create: waits", "approve list"},
 		{"missing file", fmt.Errorf("open: %w", fs.ErrNotExist), ExitNotFound, "open: file does not exist", ""},
 		{"usage", usagef("%d is odd", 3).withHint("take %d", 4), ExitUsage, "3 is odd", "take 4"},
+		{"no slot", store.ErrNotFound, ExitNotFound, "store: no such slot", ""},
+		{"wrong passphrase", fmt.Errorf("open root: %w", root.ErrWrongPassphrase), ExitDenied, "open root: wrong passphrase", ""},
+		{"damaged ciphertext", fmt.Errorf("decrypt: %w", envelope.ErrIntegrity), ExitIntegrity, "decrypt: " + envelope.ErrIntegrity.Error(), ""},
+		{"no ciphertext", envelope.ErrFormat, ExitIntegrity, envelope.ErrFormat.Error(), ""},
+		{"forged message", fmt.Errorf("%w: body", wire.ErrSignature), ExitIntegrity, "signature missing or wrong: body", ""},
 		{"line break", errors.New("a\nhint: run this"), ExitFailure, `a\x0ahint: run this`, ""},
 	}
 	for _, c := range cases {
