@@ -17,8 +17,13 @@ const (
 	maxFunc     = 100 // lines of a function; the aim is 40 for nine in ten
 	maxParams   = 6
 	maxMethods  = 7 // of an interface, embedded ones not counted; the aim is 3
-	maxPackage  = 3500
+	maxPackage  = 2500
 )
+
+// larger names the packages above maxPackage with a ceiling of their own. It
+// only shrinks: a package goes from it when it is split. internal/cli is one
+// small file a verb.
+var larger = map[string]int{"internal/cli": 6000, "internal/policy": 3000, "internal/hierarchy": 3800, "internal/audit": 4000}
 
 func lines(s *source) int { return bytes.Count(s.text, []byte("\n")) }
 
@@ -123,8 +128,8 @@ func TestPackageSizes(t *testing.T) {
 		}
 	}
 	for dir, n := range packages {
-		if n > maxPackage && dir != "internal/cli" { // one file a verb, each small
-			t.Errorf("%s has %d lines, more than %d: split it", dir, n, maxPackage)
+		if limit := max(maxPackage, larger[dir]); n > limit {
+			t.Errorf("%s has %d lines, more than %d: split it", dir, n, limit)
 		}
 	}
 	t.Logf("files: %s; functions: %s; %d packages", spread(files), spread(funcs), len(packages))
