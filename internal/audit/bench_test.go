@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package audit
 
 import (
@@ -8,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"claviger/internal/clock"
@@ -23,6 +26,7 @@ func BenchmarkEnter(b *testing.B) {
 			l := mustOpen(b, o)
 			var next atomic.Int64
 			var group sync.WaitGroup
+			before := cpu(b)
 			b.ResetTimer()
 			for range writers {
 				group.Go(func() {
@@ -42,9 +46,19 @@ func BenchmarkEnter(b *testing.B) {
 			group.Wait()
 			b.StopTimer()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "leaves/s")
+			b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/leaf")
 			mustClose(b, l)
 		})
 	}
+}
+
+// cpu is the processor time of this process in nanoseconds.
+func cpu(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return syscall.TimevalToNsec(u.Utime) + syscall.TimevalToNsec(u.Stime)
 }
 
 // BenchmarkEncode is the encoding alone.

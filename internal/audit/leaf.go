@@ -167,13 +167,25 @@ func (l *Leaf) checkTexts() error {
 }
 
 // validText keeps out what could forge a line or a colour on an auditor's
-// terminal: control and format characters. ASCII, the usual case, is quick.
+// terminal: control and format characters.
 func validText(s string) bool {
-	if len(s) > maxText || !utf8.ValidString(s) {
+	if len(s) > maxText {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f {
+			return c >= 0x80 && validUnicode(s) // rare, and dearer
+		}
+	}
+	return true
+}
+
+func validUnicode(s string) bool {
+	if !utf8.ValidString(s) {
 		return false
 	}
 	for _, r := range s {
-		if r < 0x20 || r == 0x7f || r > 0x7f && !unicode.IsPrint(r) {
+		if !unicode.IsPrint(r) {
 			return false
 		}
 	}
