@@ -134,7 +134,7 @@ func TestBackupIntegrity(t *testing.T) {
 	w, _, _, raw, _ := backupWorld(t, false)
 	_, _, _, err := restoreIn(t, raw, custodyOf(9))
 	wantErr(t, err, ErrBackup)
-	step := max(1, len(raw)/300)
+	step := max(1, len(raw)/100)
 	for i := 0; i < len(raw); i += step {
 		changed := bytes.Clone(raw)
 		changed[i] ^= 0x10

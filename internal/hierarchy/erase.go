@@ -246,10 +246,8 @@ func (h *Hierarchy) Erase(ctx context.Context, sw *Switch) (Receipt, error) {
 	}
 	h.openMu.Lock()
 	defer h.openMu.Unlock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.cur.at == sw.To {
-		return h.receipt(), h.eraseAllBut(h.cur)
+		return h.Receipt(), h.eraseAllBut(h.cur)
 	}
 	if h.cur.at != sw.From {
 		return Receipt{}, fmt.Errorf("%w: the switch doesn't end this server's erasure epoch", ErrInvalid)
@@ -257,12 +255,12 @@ func (h *Hierarchy) Erase(ctx context.Context, sw *Switch) (Receipt, error) {
 	if err := h.advance(ctx, sw); err != nil {
 		return Receipt{}, err
 	}
-	return h.receipt(), nil
+	return h.Receipt(), nil
 }
 
 // advance takes the EEK of a switch and, once all that the switch keeps is
-// readable under it, erases every older one. The caller holds both locks, or
-// nobody else has h yet.
+// readable under it, erases every older one. The caller holds openMu, or nobody
+// else has h yet; readers go on with the old state until the last step.
 func (h *Hierarchy) advance(ctx context.Context, sw *Switch) error {
 	g, ok := sw.grant(h.o.Server)
 	if !ok {

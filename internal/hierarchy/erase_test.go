@@ -33,8 +33,8 @@ func (w *world) backupOf(h *Hierarchy, strict bool) []byte {
 // grant that ever was and all backups looks for the destroyed versions: strict
 // backups give nothing; a default backup gives exactly what lived in its epoch.
 func TestAttacker(t *testing.T) {
-	for seed := range uint64(5) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { attackerHistory(t, rand.New(rand.NewPCG(seed, 1))) })
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { attackerHistory(t, rand.New(rand.NewPCG(seed, 1)), seed == 0) })
 	}
 }
 
@@ -45,7 +45,7 @@ type life struct {
 	dead     bool
 }
 
-func attackerHistory(t *testing.T, r *rand.Rand) {
+func attackerHistory(t *testing.T, r *rand.Rand, windows bool) {
 	w := newWorld(t)
 	dirs := []*memFS{newMemFS(), newMemFS()}
 	servers := []*Hierarchy{w.first(1, dirs[0])}
@@ -80,27 +80,29 @@ func attackerHistory(t *testing.T, r *rand.Rand) {
 		if r.IntN(2) == 0 {
 			must(t, h.Sweep(t.Context(), sw))
 		}
-		checkAttacker(t, w, dirs, lives, strict, full, fullEpochs)
+		now := w.attacker(dirs[0].medium(), dirs[1].medium())
+		now.backups, now.windows = strict, windows && w.logged.Epoch.Number == 4
+		past := w.attacker()
+		past.backups = full
+		checkAttacker(t, now, past, lives, fullEpochs)
 	}
 }
 
-func checkAttacker(t *testing.T, w *world, dirs []*memFS, lives []*life, strict, full [][]byte, fullEpochs []uint64) {
+// checkAttacker checks what the attacker reaches now, and what through the
+// backups of the given epochs alone.
+func checkAttacker(t *testing.T, now, past *attacker, lives []*life, epochs []uint64) {
 	t.Helper()
 	var versions []Version
 	for _, l := range lives {
 		versions = append(versions, l.v)
 	}
-	now := w.attacker(dirs[0].medium(), dirs[1].medium())
-	now.backups, now.windows = strict, w.logged.Epoch.Number == 4
-	only := w.attacker()
-	only.backups = full
-	got, revived := now.reaches(versions...), only.reaches(versions...)
+	got, revived := now.reaches(versions...), past.reaches(versions...)
 	for i, l := range lives {
 		if got[i] == l.dead {
 			t.Fatalf("version %d, destroyed %t: attacker reaches it: %t", l.v.Number, l.dead, got[i])
 		}
 		listed := false
-		for _, e := range fullEpochs {
+		for _, e := range epochs {
 			listed = listed || (e >= l.from && (!l.dead || e <= l.to))
 		}
 		if revived[i] != listed {

@@ -80,8 +80,6 @@ func (h *Hierarchy) Grant(to ServerEpochKey) (Grant, error) {
 func (h *Hierarchy) Accept(g Grant) error {
 	h.openMu.Lock()
 	defer h.openMu.Unlock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.cur.eek != nil || g.Epoch != h.cur.at {
 		return fmt.Errorf("%w grant: this server doesn't wait for it", ErrInvalid)
 	}

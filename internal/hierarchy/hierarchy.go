@@ -76,10 +76,10 @@ type Hierarchy struct {
 	slot  *secret.Bytes
 	cache *cache
 
-	openMu sync.Mutex // held before mu
+	openMu sync.Mutex // held by whoever writes open or cur; taken before mu
 	open   *openSegment
 
-	mu  sync.RWMutex
+	mu  sync.RWMutex // guards cur, for readers that don't hold openMu
 	cur *epochState
 }
 

@@ -227,7 +227,10 @@ func (h *Hierarchy) setPublic(s *epochState) (err error) {
 }
 
 // replace makes next the current state and wipes all that came from the last.
+// The caller holds openMu, or nobody else has h yet.
 func (h *Hierarchy) replace(next *epochState) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.cur.wipe()
 	h.cur = next
 	h.open.wipe()

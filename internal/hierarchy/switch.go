@@ -133,9 +133,5 @@ type Receipt struct {
 func (h *Hierarchy) Receipt() Receipt {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.receipt()
-}
-
-func (h *Hierarchy) receipt() Receipt {
 	return Receipt{Server: h.o.Server, Epoch: h.cur.at, Waiting: h.cur.eek == nil, NextPublicKey: h.cur.public}
 }
