@@ -4,6 +4,9 @@ package pki_test
 
 import (
 	"crypto/x509"
+	"encoding/asn1"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +23,7 @@ func TestRevocation(t *testing.T) {
 	rootList, list := w.root.CRL(pkitest.Now.Add(crlDay)), w.inter.CRL(pkitest.Now.Add(crlDay))
 	twin := pkitest.NewRoot(t, pkitest.Spec{Name: "inter"})
 	twinList := twin.CRL(pkitest.Now.Add(crlDay))
+	renamed := pkitest.NewRoot(t, pkitest.Spec{Name: "renamed", Reuse: w.inter.KeyFile}).CRL(pkitest.Now.Add(crlDay))
 	shortList := w.inter.CRL(pkitest.Now.Add(time.Minute))
 	future := w.inter.CRLFrom(pkitest.Now.Add(time.Minute), pkitest.Now.Add(crlDay))
 
@@ -37,6 +41,7 @@ func TestRevocation(t *testing.T) {
 		{"no list for the leaf", [][]byte{rootList}, good, pkitest.Now, pki.NoCRL},
 		{"no list for the intermediate", [][]byte{list}, good, pkitest.Now, pki.NoCRL},
 		{"list of another CA of that name", [][]byte{rootList, twinList}, good, pkitest.Now, pki.NoCRL},
+		{"list under that key for another CA", [][]byte{rootList, renamed}, good, pkitest.Now, pki.NoCRL},
 		{"stale", [][]byte{rootList, shortList}, good, pkitest.Now.Add(time.Minute), pki.StaleCRL},
 		{"stale and revoked", [][]byte{rootList, shortList}, bad, pkitest.Now.Add(time.Minute), pki.Revoked},
 		{"from the future", [][]byte{rootList, future}, good, pkitest.Now, pki.StaleCRL},
@@ -55,6 +60,19 @@ func TestRevocation(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestListCountsForItsKeyOnly: of two CAs with one name, the list of the first
+// says nothing about the second, also after its signature was found good.
+func TestListCountsForItsKeyOnly(t *testing.T) {
+	w := newWorld(t)
+	second := w.root.CA(pkitest.Spec{Name: "inter"})
+	v := verifier(t, pki.Anchor{Prefix: prefix, Roots: []*x509.Certificate{w.root.Cert}, CRLs: w.crls()})
+	if _, err := v.Verify(w.inter.Leaf(pkitest.Spec{ID: app}, w.inter).Chain, pkitest.Now); err != nil {
+		t.Fatal(err)
+	}
+	_, err := v.Verify(second.Leaf(pkitest.Spec{ID: app}, second).Chain, pkitest.Now)
+	wantReason(t, err, pki.NoCRL)
 }
 
 func TestRevokedIntermediate(t *testing.T) {
@@ -114,9 +132,39 @@ func TestPartialListsAreRefused(t *testing.T) {
 	if _, err := pki.ParseCRL(append(root.CRL(pkitest.Now.Add(crlDay)), 0)); err == nil {
 		t.Error("accepted a trailing byte")
 	}
-	if _, err := pki.ParseCRL(make([]byte, 2*pki.MaxCRLSize+1)); err == nil {
-		t.Error("accepted an endless list")
+	for _, size := range []int{pki.MaxCRLSize + 1, 2*pki.MaxCRLSize + 1} {
+		if _, err := pki.ParseCRL(make([]byte, size)); err == nil || !strings.Contains(err.Error(), "larger than") {
+			t.Errorf("list of %d bytes: %v", size, err)
+		}
 	}
+	if _, err := pki.ParseCRL(withoutNextUpdate(t, root.CRL(pkitest.Now.Add(crlDay)))); err == nil {
+		t.Error("accepted a list that is never stale")
+	}
+}
+
+// withoutNextUpdate cuts the optional field out of a list (RFC 5280, section 5.1:
+// version, signature, issuer, thisUpdate, nextUpdate, …).
+func withoutNextUpdate(t *testing.T, der []byte) []byte {
+	t.Helper()
+	var outer, tbs []asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &outer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := asn1.Unmarshal(outer[0].FullBytes, &tbs); err != nil {
+		t.Fatal(err)
+	}
+	inner, err := asn1.Marshal(slices.Delete(tbs, 4, 5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer[0] = asn1.RawValue{FullBytes: inner}
+	if der, err = asn1.Marshal(outer); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := x509.ParseRevocationList(der); err != nil || !list.NextUpdate.IsZero() {
+		t.Fatalf("cut list: %v", err)
+	}
+	return der
 }
 
 func TestWithCRLs(t *testing.T) {

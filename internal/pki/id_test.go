@@ -147,7 +147,8 @@ func TestParseBundle(t *testing.T) {
 		"empty": "", "text": "no certificate here", "with a private key": one + string(key), "cut": one[:len(one)-30],
 		"damaged in the middle": "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n" + two,
 		"malformed":             string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})),
-		"huge":                  strings.Repeat(" ", pki.MaxBundle+1),
+		"of another type":       strings.ReplaceAll(one, "CERTIFICATE", "TRUSTED CERTIFICATE"),
+		"huge":                  one + strings.Repeat(" ", pki.MaxBundle),
 	} {
 		if _, err := pki.ParseBundle([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -125,6 +125,8 @@ func TestHugeChain(t *testing.T) {
 		t.Errorf("refusing 10,000 certificates took %v allocations", n)
 	}
 
+	_, err = v.Verify(many[:pki.MaxChain+1], pkitest.Now)
+	wantReason(t, err, pki.TooLarge)
 	_, err = v.Verify([][]byte{leaf.DER, make([]byte, pki.MaxChainBytes)}, pkitest.Now)
 	wantReason(t, err, pki.TooLarge)
 }
@@ -174,6 +176,13 @@ func TestNewVerifierRefuses(t *testing.T) {
 	leaf := root.Leaf(pkitest.Spec{ID: app})
 	weak := pkitest.NewRoot(t, pkitest.Spec{Name: "weak", Key: "RSA:1024"})
 	roots := []*x509.Certificate{root.Cert}
+	manyRoots, manyLists := roots, [][]byte{root.CRL(pkitest.Now.Add(crlDay))}
+	for len(manyRoots) < 65 {
+		manyRoots = append(manyRoots, root.Cert)
+	}
+	for len(manyLists) < 17 {
+		manyLists = append(manyLists, manyLists[0])
+	}
 	anchor := func(prefix string) pki.Anchor { return pki.Anchor{Prefix: prefix, Roots: roots} }
 	for name, anchors := range map[string][]pki.Anchor{
 		"no root":                   {{Prefix: prefix}},
@@ -194,8 +203,8 @@ func TestNewVerifierRefuses(t *testing.T) {
 		"embedded with a list":      {{Prefix: prefix, Embedded: true, Roots: roots, CRLs: [][]byte{root.CRL(pkitest.Now.Add(crlDay))}}},
 		"negative lifetime":         {{Prefix: prefix, Roots: roots, MaxLifetime: -1}},
 		"list is no list":           {{Prefix: prefix, Roots: roots, CRLs: [][]byte{root.Cert.Raw}}},
-		"too many roots":            {{Prefix: prefix, Roots: make([]*x509.Certificate, 65)}},
-		"too many revocation lists": {{Prefix: prefix, Roots: roots, CRLs: make([][]byte, 17)}},
+		"too many roots":            {{Prefix: prefix, Roots: manyRoots}},
+		"too many revocation lists": {{Prefix: prefix, Roots: roots, CRLs: manyLists}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := pki.NewVerifier(domain, anchors); err == nil {

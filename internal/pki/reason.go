@@ -71,9 +71,9 @@ func pathReason(err error, now time.Time) error {
 	switch invalid.Reason {
 	case x509.Expired:
 		if now.Before(invalid.Cert.NotBefore) {
-			return untrusted(NotYetValid, "a CA of the chain")
+			return untrusted(NotYetValid, "from "+invalid.Cert.NotBefore.UTC().Format(time.RFC3339))
 		}
-		return untrusted(Expired, "a CA of the chain")
+		return untrusted(Expired, invalid.Cert.NotAfter.UTC().Format(time.RFC3339))
 	case x509.CANotAuthorizedForThisName, x509.CANotAuthorizedForExtKeyUsage:
 		return untrusted(NameConstraint, "")
 	case x509.TooManyIntermediates:

@@ -93,7 +93,7 @@ func (v *Verifier) Verify(chain [][]byte, now time.Time) (*Identity, error) {
 		return nil, err
 	}
 	leaf := certs[0]
-	if err := checkLeaf(leaf, now); err != nil {
+	if err := checkLeaf(leaf); err != nil {
 		return nil, err
 	}
 	name, err := leafName(leaf)
@@ -207,7 +207,7 @@ func parseChain(chain [][]byte) ([]*x509.Certificate, error) {
 
 // checkLeaf asks of the leaf itself what crypto/x509 doesn't: it takes a CA
 // certificate, a missing key usage and a missing extended key usage as a leaf's.
-func checkLeaf(leaf *x509.Certificate, now time.Time) error {
+func checkLeaf(leaf *x509.Certificate) error {
 	const caUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	switch {
 	case leaf.IsCA || leaf.KeyUsage&caUsage != 0:
@@ -218,10 +218,6 @@ func checkLeaf(leaf *x509.Certificate, now time.Time) error {
 		return untrusted(WrongUsage, "")
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
 		return untrusted(WrongEKU, "")
-	case now.Before(leaf.NotBefore):
-		return untrusted(NotYetValid, "from "+leaf.NotBefore.UTC().Format(time.RFC3339))
-	case now.After(leaf.NotAfter):
-		return untrusted(Expired, leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
