@@ -260,6 +260,19 @@ func TestDamagedEntries(t *testing.T) {
 	}
 }
 
+func TestDamagedHead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	damage(t, path, func(log, _ *bolt.Bucket) error { return log.Put(append(indexKey(3), 0), []byte("x")) })
+	s, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Append(t.Context(), 3, []byte("x")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Append after a key that is no index = %v, want ErrCorrupt", err)
+	}
+}
+
 func damage(t *testing.T, path string, edit func(log, slots *bolt.Bucket) error) {
 	t.Helper()
 	s, err := Open(path, Options{})
