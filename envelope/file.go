@@ -14,8 +14,8 @@ import (
 // EncryptFile seals the first size bytes of src into an object at the start of
 // dst and returns the object's size. Workers read, seal and write batches of
 // 1 MiB, each at its own place, so src and dst must not be the same file. After
-// an error dst holds nothing of use. A src that is shorter is
-// io.ErrUnexpectedEOF.
+// an error dst holds nothing of use. dst isn't cut to the object's size, so it
+// had better be a new file. A src that is shorter is io.ErrUnexpectedEOF.
 func EncryptFile(ctx context.Context, w Wrapper, dst io.WriterAt, src io.ReaderAt, size int64, o Options) (int64, error) {
 	s, err := NewSealer(ctx, w, o)
 	if err != nil {

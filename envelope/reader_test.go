@@ -169,6 +169,19 @@ func TestReadAtConcurrently(t *testing.T) {
 	group.Wait()
 }
 
+// TestScratchIsWiped: what a read opened doesn't wait in the pool for the next.
+func TestScratchIsWiped(t *testing.T) {
+	k := leafKey(t, testRef(""))
+	object := encrypt(t, k, random(10), Options{})
+	r := must[*ReaderAt](t)(NewReaderAt(t.Context(), k, bytes.NewReader(object), int64(len(object)), Options{}))
+	s := r.borrow()
+	copy(s.plain[:], random(chunk))
+	r.giveBack(s)
+	if s.plain != [chunk]byte{} {
+		t.Error("plaintext stays in the pool")
+	}
+}
+
 func TestReaderConforms(t *testing.T) {
 	k := leafKey(t, testRef(""))
 	plain := random(2*chunk + 100)
