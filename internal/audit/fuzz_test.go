@@ -194,12 +194,20 @@ func FuzzCheckpoint(f *testing.F) {
 func TestReaderLimits(t *testing.T) {
 	id := identity{testDomain, testServer, 1}
 	header := id.header()
-	for name, length := range map[string]uint32{"beyond the file": 100, "beyond the limit": maxPayload + 1, "largest": math.MaxUint32} {
+	for name, c := range map[string]struct {
+		length uint32
+		size   int64 // that the file claims
+	}{
+		"beyond the file":  {100, headerSize + batchSize},
+		"beyond the limit": {maxPayload + 1, 1 << 40},
+		"largest":          {math.MaxUint32, 1 << 40},
+	} {
+		length := c.length
 		b := make([]byte, batchSize)
 		sealBatch(b, checksum(header), 0, 0)
 		b[24], b[25], b[26], b[27] = byte(length>>24), byte(length>>16), byte(length>>8), byte(length)
 		data := append(bytes.Clone(header), b...)
-		r, err := newReader(bytes.NewReader(data), int64(len(data)), id)
+		r, err := newReader(bytes.NewReader(data), c.size, id)
 		if err != nil {
 			t.Fatal(err)
 		}

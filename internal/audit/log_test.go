@@ -158,6 +158,9 @@ func TestConcurrentOrder(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				if _, size := l.Size(); size <= at.Index {
+					t.Errorf("leaf %s is acknowledged, but not in the tree of %d", at, size)
+				}
 				placed[w] = append(placed[w], at)
 			}
 		})
@@ -187,149 +190,6 @@ func TestConcurrentOrder(t *testing.T) {
 	}
 	if n != 5 {
 		t.Errorf("%d leaves of 5", n)
-	}
-	mustClose(t, l)
-}
-
-func TestCheckpoint(t *testing.T) {
-	fsys := newMem(3)
-	l := mustOpen(t, testOptions(fsys))
-	put(t, l, testLeaf(1))
-	c, err := l.Checkpoint()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.Size != 2 || c.Log != 1 {
-		t.Errorf("checkpoint %+v", c.Checkpoint)
-	}
-	again, err := l.Checkpoint()
-	if err != nil || !bytes.Equal(again.Note, c.Note) {
-		t.Errorf("without new leaves: %v", err)
-	}
-	origin := Origin(testDomain, testServer, 1)
-	public := testKey.Public().(ed25519.PublicKey)
-	parsed, err := ParseCheckpoint(c.Note, origin, public)
-	if err != nil || parsed.Size != 2 || parsed.Root != c.Root {
-		t.Errorf("parsed %+v, %v", parsed.Checkpoint, err)
-	}
-	if _, err := ParseCheckpoint(c.Note, Origin(testDomain, testServer, 2), public); err == nil {
-		t.Error("taken for another log's")
-	}
-	other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize)).Public().(ed25519.PublicKey)
-	if _, err := ParseCheckpoint(c.Note, origin, other); err == nil {
-		t.Error("verified with another key")
-	}
-	if _, err := ParseCheckpoint(bytes.Replace(c.Note, []byte("\n2\n"), []byte("\n3\n"), 1), origin, public); err == nil {
-		t.Error("verified with another size")
-	}
-	mustClose(t, l)
-	final, err := l.Checkpoint()
-	if err != nil || final.Size != 3 {
-		t.Errorf("after close: %+v, %v", final.Checkpoint, err)
-	}
-	on, err := readFile(fsys, filepath.Join(numberDir(testDir, 1), checkpointName), maxNote)
-	if err != nil || !bytes.Equal(on, final.Note) {
-		t.Errorf("the file doesn't hold the last checkpoint: %v", err)
-	}
-}
-
-func TestBlobs(t *testing.T) {
-	fsys := newMem(4)
-	o := testOptions(fsys)
-	o.MaxBytes = 6 << 10
-	l := mustOpen(t, o)
-	data := []byte("the policy set")
-	hash, err := l.Blob(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := l.length
-	if again, err := l.Blob(data); err != nil || again != hash || l.length != before {
-		t.Errorf("stored twice: %v", err)
-	}
-	leaf := testLeaf(1)
-	leaf.PolicySet = wire.Hash{1}
-	if _, _, err := l.Enter(leaf); !errors.Is(err, ErrBlob) {
-		t.Errorf("a leaf that names no blob: %v", err)
-	}
-	// Over several numbers each keeps a copy of its own.
-	var last Position
-	for i := range 60 {
-		leaf := testLeaf(i)
-		leaf.PolicySet, leaf.Attributes = hash, []wire.Hash{hash}
-		last = put(t, l, leaf)
-	}
-	if last.Log < 4 {
-		t.Fatalf("still in log %d", last.Log)
-	}
-	for number := uint64(1); number <= last.Log; number++ {
-		copies := 0
-		err := l.read(Position{Log: number}, func(kind entryKind, _ uint64, body []byte) error {
-			if kind == entryBlob && bytes.Equal(body, data) {
-				copies++
-			}
-			return nil
-		})
-		if err != nil || copies != 1 {
-			t.Errorf("log %d holds %d copies, %v", number, copies, err)
-		}
-	}
-	if got, err := l.ReadBlob(hash); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("read blob: %q, %v", got, err)
-	}
-	if !l.Known(hash) || l.Known(wire.Hash{1}) {
-		t.Error("known")
-	}
-	if _, err := l.ReadBlob(wire.Hash{1}); !errors.Is(err, ErrBlob) {
-		t.Errorf("blob that isn't there: %v", err)
-	}
-	if _, err := l.Blob(nil); !errors.Is(err, ErrBlob) {
-		t.Errorf("empty blob: %v", err)
-	}
-	if _, err := l.Blob(make([]byte, MaxBlob+1)); !errors.Is(err, ErrBlob) {
-		t.Errorf("large blob: %v", err)
-	}
-	largest := bytes.Repeat([]byte{9}, MaxBlob)
-	if hash, err = l.Blob(largest); err != nil {
-		t.Fatal(err)
-	}
-	mustClose(t, l)
-	l = mustOpen(t, o)
-	if got, err := l.ReadBlob(hash); err != nil || !bytes.Equal(got, largest) {
-		t.Errorf("largest blob: %v", err)
-	}
-	mustClose(t, l)
-}
-
-// TestNumbersChain checks that each number begins with the end of the one
-// before it.
-func TestNumbersChain(t *testing.T) {
-	o := testOptions(newMem(5))
-	o.MaxBytes = 4 << 10
-	l := mustOpen(t, o)
-	for i := range 40 {
-		put(t, l, testLeaf(i))
-	}
-	numbers, err := l.Numbers()
-	if err != nil || len(numbers) < 4 {
-		t.Fatalf("numbers %v, %v", numbers, err)
-	}
-	for _, number := range numbers[1:] {
-		entries := all(t, l, number)
-		signed, err := readFile(o.FS, filepath.Join(numberDir(testDir, number-1), checkpointName), maxNote)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := ParseCheckpoint(signed, Origin(testDomain, testServer, number-1), testKey.Public().(ed25519.PublicKey))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := entries[0].Leaf.Previous; got != (End{Number: number - 1, Size: c.Size, Root: c.Root}) {
-			t.Errorf("log %d begins with %+v", number, got)
-		}
-		if len(all(t, l, number-1)) != int(c.Size) {
-			t.Errorf("log %d: checkpoint of %d", number-1, c.Size)
-		}
 	}
 	mustClose(t, l)
 }
