@@ -184,8 +184,8 @@ func TestCancel(t *testing.T) {
 // and fewer.
 func TestStreamKeepsOrder(t *testing.T) {
 	k := leafKey(t, testRef(""))
-	plain := random(9*batchPlain + 1)
-	for _, workers := range slices.Repeat([]int{1, 2, 5, 20}, 3) {
+	plain := random(5*batchPlain + 1)
+	for _, workers := range slices.Repeat([]int{1, 2, 8}, 2) {
 		var object, back bytes.Buffer
 		o := Options{Workers: workers}
 		must[int64](t)(EncryptStream(t.Context(), k, &object, bytes.NewReader(plain), o))
