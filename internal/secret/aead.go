@@ -127,7 +127,7 @@ func (a *AEAD) Wipe() {
 
 func (a *AEAD) live() cipher.AEAD {
 	if a.gcm == nil || a.gone.Load() {
-		panic("secret: use of an AEAD after Wipe")
+		panic("secret: use of an AEAD after Wipe, or of one that was never made")
 	}
 	return a.gcm
 }

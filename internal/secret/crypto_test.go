@@ -85,6 +85,7 @@ func TestAEADAgainstStandardLibrary(t *testing.T) {
 	}
 	var none *AEAD
 	none.Wipe()
+	mustPanic(t, "zero AEAD", "AEAD", func() { new(AEAD).Seal(nil, make([]byte, NonceSize), nil, nil) })
 }
 
 func TestAEADInPlace(t *testing.T) {

@@ -32,12 +32,15 @@
 // is locked and kept out of dumps; where RLIMIT_MEMLOCK is used up, it is only
 // kept out of dumps. [Protection] and [CurrentUsage] tell which.
 //
-// Not protected: single round keys and words of keys in registers, which the
-// kernel saves with a thread; the heap for the microsecond in which [NewAEAD]
-// expands a key, before it moves the result and wipes the original; what comes
-// in through buffers that aren't ours (so read secrets straight into
-// Expose() of a Bytes); whoever can run code in the process, by ptrace for
-// instance; the hypervisor. Against the last only confidential hardware helps.
+// Not protected: registers while a computation runs. Keys are set up with
+// signals blocked, and vector registers are cleared after every operation, but
+// a signal in the middle of Seal, Open or Sum makes the kernel write them to
+// the thread's signal stack, where single round keys can stay until the next
+// signal. The heap for the microsecond in which [NewAEAD] expands a key, before
+// it moves the result and wipes the original. What comes
+// in through buffers that aren't ours: read secrets straight into Expose() of a
+// Bytes. Whoever can run code in the process, by ptrace for instance. The
+// hypervisor: against that only confidential hardware helps.
 //
 // # Deliberately absent
 //
