@@ -347,6 +347,22 @@ func TestReplayAtTheEdge(t *testing.T) {
 	}
 }
 
+// TestForgettingRefusesNobody: an admin with two machines, one a minute ahead
+// and one a minute behind, works with both all the time.
+func TestForgettingRefusesNobody(t *testing.T) {
+	o := newOffice(t)
+	for range 100 {
+		for _, off := range []time.Duration{authn.Skew, -authn.Skew} {
+			s := o.signer(o.alice)
+			s.Clock = clock.NewManual(o.clk.Now().Add(off))
+			if _, err := o.verify(o.send(s, "GET", "/", nil)); err != nil {
+				t.Fatalf("%v off, after %v: %v", off, o.clk.Now().Sub(pkitest.Now), err)
+			}
+		}
+		o.clk.Advance(7 * time.Second)
+	}
+}
+
 // TestRefusedRequestsTakeNoRoom: only what is otherwise good is remembered, so a
 // refused request can still be sent right.
 func TestRefusedRequestsTakeNoRoom(t *testing.T) {

@@ -138,6 +138,7 @@ func TestVerifyRequestRefuses(t *testing.T) {
 
 // renewal is a signed renewal, to be spoilt in parts.
 type renewal struct {
+	label    string // the type that is signed
 	client   string
 	csr      []byte
 	domain   wire.DomainID
@@ -149,7 +150,7 @@ type renewal struct {
 
 func (w *world) renewal(next crypto.Signer) renewal {
 	return renewal{
-		client: app, csr: csrFor(w.t, next), domain: w.domain, notAfter: w.now.Add(time.Minute),
+		label: wire.TypeRenew, client: app, csr: csrFor(w.t, next), domain: w.domain, notAfter: w.now.Add(time.Minute),
 		chain: w.app.Chain, current: w.app.Key, second: []crypto.Signer{next},
 	}
 }
@@ -160,14 +161,14 @@ func (r renewal) sign(t testing.TB) *wire.Signed {
 		Type: wire.TypeRenew, Domain: r.domain, Client: r.client, CSR: r.csr,
 		HPKE: make([]byte, wire.PublicKeySize), NotAfter: r.notAfter.UnixMilli(),
 	})
-	msg, err := wire.SignChain(wire.TypeRenew, payload, r.chain, r.current)
+	msg, err := wire.SignChain(r.label, payload, r.chain, r.current)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if msg, err = wire.AddSignature(msg, wire.TypeRenew, wire.MaxEnroll, r.second...); err != nil {
+	if msg, err = wire.AddSignature(msg, r.label, wire.MaxEnroll, r.second...); err != nil {
 		t.Fatal(err)
 	}
-	return parse(t, wire.TypeRenew, msg)
+	return parse(t, r.label, msg)
 }
 
 func TestVerifyRenew(t *testing.T) {
@@ -190,6 +191,10 @@ func TestVerifyRenew(t *testing.T) {
 		"expired":                           func(r *renewal) { r.notAfter = w.now },
 		"broken certificate request":        func(r *renewal) { r.csr = []byte{1} },
 		"no chain":                          func(r *renewal) { r.chain = nil },
+		"signed as another type":            func(r *renewal) { r.label = wire.TypeRequest },
+		"new key is the leaf's, a stranger stapled": func(r *renewal) {
+			r.current, r.csr, r.second = stranger, csrFor(t, w.app.Key), []crypto.Signer{w.app.Key}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := w.renewal(next)
@@ -207,6 +212,7 @@ func TestVerifyRenew(t *testing.T) {
 
 // enrolment is a signed enrolment, to be spoilt in parts.
 type enrolment struct {
+	label    string // the type that is signed
 	csr      []byte
 	domain   wire.DomainID
 	notAfter time.Time
@@ -219,11 +225,11 @@ func (e enrolment) sign(t testing.TB) *wire.Signed {
 		Type: wire.TypeEnroll, Domain: e.domain, Invite: wire.BodyID{7}, CSR: e.csr,
 		HPKE: make([]byte, wire.PublicKeySize), NotAfter: e.notAfter.UnixMilli(),
 	})
-	msg, err := wire.Sign(wire.TypeEnroll, payload, e.signers...)
+	msg, err := wire.Sign(e.label, payload, e.signers...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parse(t, wire.TypeEnroll, msg)
+	return parse(t, e.label, msg)
 }
 
 func TestVerifyEnroll(t *testing.T) {
@@ -237,7 +243,7 @@ func TestVerifyEnroll(t *testing.T) {
 		}
 		return invite.Public(), nil
 	}
-	good := enrolment{csr: csr, domain: w.domain, notAfter: w.now.Add(time.Minute), signers: []crypto.Signer{invite, key}}
+	good := enrolment{label: wire.TypeEnroll, csr: csr, domain: w.domain, notAfter: w.now.Add(time.Minute), signers: []crypto.Signer{invite, key}}
 	req, err := w.trust.VerifyEnroll(good.sign(t), lookup, w.now)
 	if err != nil || req.Invite != (wire.BodyID{7}) {
 		t.Fatal(req, err)
@@ -253,6 +259,7 @@ func TestVerifyEnroll(t *testing.T) {
 		"other domain":               func(e *enrolment) { e.domain = w.otherDomain },
 		"expired":                    func(e *enrolment) { e.notAfter = w.now },
 		"valid for too long":         func(e *enrolment) { e.notAfter = w.now.Add(2 * time.Minute) },
+		"signed as another type":     func(e *enrolment) { e.label = wire.TypeRenew },
 		"broken request":             func(e *enrolment) { e.csr = nil },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,7 +29,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net/url"
 	"time"
@@ -192,17 +191,11 @@ func selfSign(trustDomain string, key *ecdsa.PrivateKey) (*x509.Certificate, err
 		PermittedDNSDomainsCritical: true, // marks all name constraints
 		PermittedURIDomains:         []string{trustDomain},
 	}
-	der, err := x509.CreateCertificate(nil, root, root, key.Public(), deterministic{key})
+	// Without a source of randomness ECDSA signs as RFC 6979 does, so that one
+	// key gives one certificate.
+	der, err := x509.CreateCertificate(nil, root, root, key.Public(), key)
 	if err != nil {
 		return nil, err
 	}
 	return x509.ParseCertificate(der)
-}
-
-// deterministic signs as RFC 6979 does, so that one key gives one certificate.
-type deterministic struct{ *ecdsa.PrivateKey }
-
-// Sign ignores the source of randomness.
-func (d deterministic) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return d.PrivateKey.Sign(nil, digest, opts)
 }

@@ -55,6 +55,21 @@ func request(t testing.TB, keyArgs ...string) []byte {
 	return der
 }
 
+// largeRequest is in order but for its size.
+func largeRequest(t testing.TB) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	key, out := filepath.Join(dir, "key.pem"), filepath.Join(dir, "csr.der")
+	pkitest.OpenSSL(t, append([]string{"genpkey", "-out", key}, p256()...)...)
+	names := strings.Repeat("DNS:"+strings.Repeat("a", 60)+".example,", 64) + "DNS:b.example"
+	pkitest.OpenSSL(t, "req", "-new", "-key", key, "-subj", "/CN=x", "-outform", "DER", "-out", out, "-addext", "subjectAltName="+names)
+	der, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
 func p256() []string {
 	return []string{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"}
 }
@@ -107,6 +122,7 @@ func TestIssueRefuses(t *testing.T) {
 	forged := bytes.Clone(good)
 	forged[len(forged)-1] ^= 1
 	otherKey := request(t, p256()...)
+	long := largeRequest(t)
 	// Another key in the place of the requester's, by a relay in the middle: the
 	// signature no longer fits.
 	parsed, err := x509.ParseCertificateRequest(good)
@@ -129,7 +145,7 @@ func TestIssueRefuses(t *testing.T) {
 		{"key swapped", swapped, app, 0},
 		{"trailing byte", append(bytes.Clone(good), 0), app, 0},
 		{"empty", nil, app, 0},
-		{"too large", make([]byte, 4097), app, 0},
+		{"too large", long, app, 0},
 		{"RSA key", request(t, "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"), app, 0},
 		{"P-384 key", request(t, "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"), app, 0},
 		{"foreign domain", good, "spiffe://other.example/workload/app", 0},
