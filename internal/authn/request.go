@@ -104,7 +104,7 @@ func (t Trust) VerifyEnroll(signed *wire.Signed, inviteKey func(wire.BodyID) (cr
 	return req, nil
 }
 
-// addressed holds that a message is for this domain and for now.
+// addressed holds that a message is for this domain and this minute.
 func (t Trust) addressed(domain wire.DomainID, notAfter int64, now time.Time) error {
 	ahead := notAfter - now.UnixMilli()
 	switch {
