@@ -114,7 +114,7 @@ func TestAllowSecrets(t *testing.T) {
 	if s := mustParse(t, string(out)); !s.Decide(r).Allowed {
 		t.Error("not permitted")
 	}
-	_, key, err := Allow(nil, "secret", "k", nil)
+	_, key, err := Allow(nil, "secret-k", "k", nil)
 	_, secret, err2 := Allow(nil, "k", "k", []string{"secret:read"})
 	if err != nil || err2 != nil || key == secret {
 		t.Errorf("names %q and %q", key, secret)
@@ -180,5 +180,8 @@ func TestAllowRefuses(t *testing.T) {
 		if out, _, err := Allow([]byte(test.source), test.who, test.key, test.only); err == nil {
 			t.Errorf("%s: accepted\n%s", test.name, out)
 		}
+	}
+	if _, _, err := Allow(nil, "app1", "k", []string{}); err == nil || !strings.Contains(err.Error(), "the list of actions is empty") {
+		t.Errorf("empty list: %v", err)
 	}
 }

@@ -174,6 +174,19 @@ func TestTenThousandRules(t *testing.T) {
 	}
 }
 
+// TestActionsAreSortedOut: rules for other actions aren't even looked at.
+func TestActionsAreSortedOut(t *testing.T) {
+	s := mustParse(t, strings.Repeat(`permit (principal, action in [Action::"sign", Action::"mac"], resource);`+"\n", 100)+
+		`permit (principal, action == Action::"encrypt", resource); permit (principal, action, resource); permit (principal, action in Action::"encrypt", resource);`)
+	f, err := at("encrypt", "k", app("a", nil)).facts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.index.candidates(f); !slices.Equal(got, []int32{100, 101, 102}) {
+		t.Errorf("candidates %v", got)
+	}
+}
+
 // TestPathIndexNeedsTheFirstPlace: where something stands before the path, or the
 // path isn't required, the rule is always looked at.
 func TestPathIndexNeedsTheFirstPlace(t *testing.T) {

@@ -77,8 +77,8 @@ func Parse(source []byte) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read policies: %s", plainPosition(err))
 	}
-	if len(list) != len(spans) {
-		return nil, fmt.Errorf("read policies: %d policies, but %d ends", len(list), len(spans))
+	if err := agree(list, spans); err != nil {
+		return nil, fmt.Errorf("read policies: %w", err)
 	}
 	s := &Set{source: bytes.Clone(source), rules: make([]rule, len(list))}
 	var problems []error
@@ -104,6 +104,21 @@ func Parse(source []byte) (*Set, error) {
 	return s, nil
 }
 
+// agree compares what Cedar's parser found with what scan found. Security: the
+// text of a policy that people are shown comes from scan, its meaning from Cedar;
+// both have to be about the same bytes.
+func agree(list cedar.PolicyList, spans []span) error {
+	if len(list) != len(spans) {
+		return fmt.Errorf("%d policies, but %d ends", len(list), len(spans))
+	}
+	for i, p := range list {
+		if p.Position().Offset != spans[i].start {
+			return fmt.Errorf("policy %d starts at byte %d, but was read from byte %d", i+1, spans[i].start, p.Position().Offset)
+		}
+	}
+	return nil
+}
+
 // plainPosition rewrites the parser's "<input>:3:5" as "line 3:5".
 func plainPosition(err error) string {
 	return strings.ReplaceAll(err.Error(), "<input>:", "line ")
@@ -124,9 +139,6 @@ func newRule(i int, p *cedar.Policy, source []byte, at span, tagWork *int) (rule
 	}
 	if p.Effect() == cedar.Permit {
 		r.info.Effect = "permit"
-	}
-	if pos.Offset != at.start {
-		return r, fmt.Errorf("starts at byte %d, but was read from byte %d", at.start, pos.Offset)
 	}
 	if err := r.annotate(p.Annotations()); err != nil {
 		return r, err

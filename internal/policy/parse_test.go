@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cedar-policy/cedar-go"
 )
 
 func TestParseRefuses(t *testing.T) {
@@ -164,6 +166,30 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 	_, err = Parse([]byte(strings.Repeat("permit (principal, action, resource) when { principal has a };\n", 100)))
 	if err == nil || strings.Count(err.Error(), "\n")+1 != maxErrors {
 		t.Errorf("%d problems reported, want %d", strings.Count(err.Error(), "\n")+1, maxErrors)
+	}
+}
+
+// TestAgree: a difference between the two readers of a source is an error.
+func TestAgree(t *testing.T) {
+	const one = "permit (principal, action, resource);"
+	list, err := cedar.NewPolicyListFromBytes("", []byte(one+one))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(one)
+	for _, test := range []struct {
+		spans []span
+		want  bool
+	}{
+		{[]span{{0, n}, {n, 2 * n}}, true},
+		{[]span{{0, 2 * n}}, false},
+		{[]span{{0, n}, {n + 1, 2 * n}}, false},
+		{[]span{{1, n}, {n, 2 * n}}, false},
+		{nil, false},
+	} {
+		if err := agree(list, test.spans); (err == nil) != test.want {
+			t.Errorf("spans %v: %v", test.spans, err)
+		}
 	}
 }
 

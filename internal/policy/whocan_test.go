@@ -16,6 +16,7 @@ func TestWhoCan(t *testing.T) {
 @id("no") forbid (principal == Workload::"spiffe://acme.example/workload/core/bad", action, resource);
 @id("shut") forbid (principal in Path::"core/night", action, resource) unless { context.time > datetime("2020-01-01") };
 @id("sum") permit (principal == Workload::"spiffe://acme.example/workload/core/sum", action, resource) when { context.time.offset(duration("1d")) > context.time };
+@id("sum2") permit (principal == Workload::"spiffe://acme.example/workload/core/sum2", action, resource) when { context.time.offset(duration("1d")) > context.time } when { principal has region };
 @id("broken") forbid (principal == Workload::"spiffe://acme.example/workload/core/broken", action, resource) when { 9223372036854775807 + 1 > 0 };
 @id("late") forbid (principal == Workload::"spiffe://acme.example/workload/core/late", action, resource) when { context.partition == "x" && 9223372036854775807 + 1 > 0 };
 `)
@@ -35,6 +36,8 @@ func TestWhoCan(t *testing.T) {
 		{app("core/bad", nil), No, "no", "", 0},
 		{app("core/night/x", nil), Depends, "shut", `unless { context.time > datetime("2020-01-01") }`, 0},
 		{app("core/sum", nil), Depends, "sum", `when { context.time.offset(duration("1d")) > context.time }`, 0},
+		// The second condition is false, but the first may fail, and then everything is refused.
+		{app("core/sum2", nil), Depends, "sum2", `when { context.time.offset(duration("1d")) > context.time }`, 0},
 		{app("core/broken", nil), No, "", "", 1},
 		{app("core/late", nil), Depends, "late", `when { context.partition == "x" && 9223372036854775807 + 1 > 0 }`, 0},
 		{app("core/a", map[string]any{"regoin": "eu"}), No, "", "", 1},
