@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -346,4 +347,24 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 	if near < 1000 {
 		t.Errorf("only %d near permits seen", near)
 	}
+}
+
+// TestSetIsSharedSafely is meaningful under the race detector.
+func TestSetIsSharedSafely(t *testing.T) {
+	_, s := randomSet(t, rand.New(rand.NewPCG(7, 8)))
+	q := randomRequest(rand.New(rand.NewPCG(9, 10)))
+	want := s.Decide(q)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				if diff := cmp.Diff(want, s.Decide(q)); diff != "" {
+					t.Error(diff)
+				}
+				s.Explain(q)
+				s.WhoCan(q.Action, q.Resource, []Principal{q.Principal})
+			}
+		})
+	}
+	wg.Wait()
 }
