@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package authority
+
+import (
+	"errors"
+	"fmt"
+
+	"claviger/internal/members"
+	"claviger/internal/wire"
+)
+
+// ErrRefused means that a body doesn't hold: it would be void in the log.
+var ErrRefused = errors.New("refused")
+
+// objectMembers is the one object of the member chain.
+const objectMembers = "members"
+
+// RevocationNamer gives a client's revocation id. Servers derive it from the
+// root, so that statements don't show who is meant; admins, who only replay,
+// have none.
+type RevocationNamer func(client string) wire.RevocationID
+
+// input is a body on its way into the state.
+type input struct {
+	entry   []byte
+	signed  *wire.Signed
+	body    *wire.Body
+	link    wire.Link
+	admins  []string // whose signatures verify
+	byAdmin bool     // people signed it, not a server
+}
+
+// effect changes the state; it can't fail.
+type effect func()
+
+// change is what a kind's handler gives back: the object that the body is about,
+// and the effect that it has if nothing speaks against it.
+type change struct {
+	object string
+	apply  effect
+}
+
+// Found starts a state from the first record.
+func Found(link wire.Link, entry []byte) (*State, error) {
+	m, err := members.Found(entry)
+	if err != nil {
+		return nil, err
+	}
+	first := wire.Epoch{Generation: 1, Position: 1}
+	if link.Epoch != first || !link.Previous.IsZero() || link.Content != wire.EntryHash(entry) {
+		return nil, fmt.Errorf("%w: the first record is no genesis", ErrLog)
+	}
+	head := link.Hash()
+	s := &State{
+		Members: m, Epoch: first, Head: head, Time: link.Time, Policy: &PolicySet{Hash: PolicyHash(nil)},
+		keys: map[wire.KeyID]*Key{}, names: map[string]wire.KeyID{}, clients: map[string]*Client{},
+		invites: map[wire.BodyID]*InviteState{}, inviteRule: map[string][]string{},
+		anchors: map[wire.ServerID]wire.Checkpoint{}, receipts: map[wire.ServerID]Receipt{},
+		confirmed: map[string]bool{}, applied: map[wire.BodyID]int64{}, objects: map[string]wire.Hash{},
+		recoverAt: map[wire.Hash]int64{}, heads: []wire.Hash{head}, membersAt: 1, rules: Table(),
+	}
+	signed, err := wire.ParseSigned(wire.TypeBody, entry, wire.MaxBody)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range m.Signers(signed) {
+		s.confirmed[name] = true
+	}
+	return s, nil
+}
+
+// PolicyHash names a policy set by its source.
+func PolicyHash(source []byte) wire.Hash { return wire.Sum("policy", source) }
+
+// Fold takes the next record into the state. A link that doesn't follow the
+// head is an error and changes nothing; a body that doesn't hold makes the
+// record void.
+func (s *State) Fold(link wire.Link, entry []byte, namer RevocationNamer) error {
+	if err := s.follows(link, entry); err != nil {
+		return err
+	}
+	apply, err := s.plan(link, entry, namer)
+	if err != nil {
+		kind := ""
+		if signed, body, err := parseEntry(entry); err == nil && signed != nil {
+			kind = body.Kind
+		}
+		s.Voids = append(s.Voids, Void{Epoch: link.Epoch, Kind: kind, Reason: err.Error()})
+	} else {
+		apply()
+	}
+	s.advance(link)
+	return nil
+}
+
+func (s *State) advance(link wire.Link) {
+	s.Epoch, s.Head, s.Time = link.Epoch, link.Hash(), link.Time
+	s.heads = append(s.heads, s.Head)
+}
+
+// follows holds the chain: position, previous hash, time and content.
+func (s *State) follows(link wire.Link, entry []byte) error {
+	want := s.Epoch.Position + 1
+	switch {
+	case link.Epoch.Position != want:
+		return fmt.Errorf("%w: record %d stands where record %d belongs", ErrLog, link.Epoch.Position, want)
+	case link.Previous != s.Head:
+		return fmt.Errorf("%w: record %d does not follow the record before it", ErrLog, want)
+	case link.Time < s.Time:
+		return fmt.Errorf("%w: the time of record %d goes back", ErrLog, want)
+	case link.Content != wire.EntryHash(entry):
+		return fmt.Errorf("%w: the body of record %d was changed", ErrLog, want)
+	case link.Epoch.Generation < s.Epoch.Generation || link.Epoch.Generation > s.Epoch.Generation+1:
+		return fmt.Errorf("%w: the generation of record %d", ErrLog, want)
+	}
+	return nil
+}
+
+// plan checks everything about a body and returns what it would do.
+func (s *State) plan(link wire.Link, entry []byte, namer RevocationNamer) (effect, error) {
+	signed, body, err := parseEntry(entry)
+	if err != nil {
+		return nil, err
+	}
+	in := input{entry: entry, signed: signed, body: body, link: link, admins: s.Members.Signers(signed)}
+	if err := s.timely(in); err != nil {
+		return nil, err
+	}
+	if err := s.authorised(&in); err != nil {
+		return nil, err
+	}
+	ch, err := s.handle(in, namer)
+	if err != nil {
+		return nil, err
+	}
+	// Security: a body signed against an older version of its object is void,
+	// or an old permission could undo a newer decision (T-38).
+	if body.Replaces != s.Replaces(ch.object) {
+		return nil, fmt.Errorf("%w: it was changed since this was signed", ErrRefused)
+	}
+	if restores := body.Kind == members.KindRestore; restores != (link.Epoch.Generation != s.Epoch.Generation) {
+		return nil, fmt.Errorf("%w: only a restore raises the generation", ErrRefused)
+	}
+	return func() { ch.apply(); s.remember(in, ch.object) }, nil
+}
+
+// remember notes what an applied body leaves behind whatever its kind.
+func (s *State) remember(in input, object string) {
+	s.applied[in.body.ID] = in.body.Expires
+	if len(s.applied) > 4096 {
+		for id, expires := range s.applied {
+			if expires < in.link.Time {
+				delete(s.applied, id)
+			}
+		}
+	}
+	if in.byAdmin && object != objectMembers {
+		s.objects[object] = wire.BodyHash(in.signed.Payload)
+	}
+}
+
+// timely holds domain, expiry, single use and base.
+func (s *State) timely(in input) error {
+	b := in.body
+	switch {
+	case b.Domain != s.Members.Domain:
+		return fmt.Errorf("%w: it belongs to another trust domain", ErrRefused)
+	case b.Expires < in.link.Time:
+		return fmt.Errorf("%w: it has expired", ErrRefused)
+	case s.wasApplied(b.ID):
+		return fmt.Errorf("%w: it was applied before", ErrRefused)
+	}
+	head, ok := s.HeadAt(b.Base.Position)
+	if !ok || head != b.BaseHead || b.Base.Generation > s.Epoch.Generation {
+		return fmt.Errorf("%w: its base is not on this log", ErrRefused)
+	}
+	// Security: who signed may have been trusted then and not now.
+	if b.Base.Position < s.membersAt {
+		return fmt.Errorf("%w: the members were changed since this was signed", ErrRefused)
+	}
+	return nil
+}
+
+func (s *State) wasApplied(id wire.BodyID) bool { _, ok := s.applied[id]; return ok }
+
+// authorised holds the signer table.
+func (s *State) authorised(in *input) error {
+	in.byAdmin = len(in.admins) > 0
+	quorum := uint64(len(in.admins)) >= s.Members.Keys.Threshold
+	switch s.rules[in.body.Kind] {
+	case Chain:
+		return nil // State.Apply of package members holds its own rules
+	case Quorum:
+		return s.need(quorum, in)
+	case OneAdmin, RuledAdmin, QuorumIfLoose:
+		return s.need(in.byAdmin, in)
+	case AdminOrServer:
+		if in.byAdmin {
+			return nil
+		}
+		return s.byServer(in)
+	case RecoverQuorum:
+		return s.byRecovery(in)
+	case ServerAlone:
+		in.byAdmin = false
+		return s.byServer(in)
+	}
+	return fmt.Errorf("%w: nobody may sign a %q", ErrRefused, in.body.Kind)
+}
+
+func (s *State) need(ok bool, in *input) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d", members.ErrThreshold, len(in.admins), s.Members.Keys.Threshold)
+}
+
+// byServer holds that the server that appended the record signed the body, and
+// that it may serve.
+func (s *State) byServer(in *input) error {
+	key, err := s.Members.ServerKey(in.link.Server)
+	if err != nil {
+		return err
+	}
+	if err := in.signed.Verify(key); err != nil {
+		return fmt.Errorf("%w: server %s has not signed", members.ErrThreshold, in.link.Server)
+	}
+	return nil
+}
+
+func (s *State) byRecovery(in *input) error {
+	valid := 0
+	for _, k := range s.Members.Recovery.Keys {
+		if pub, err := k.PublicKey(); err == nil && in.signed.Verify(pub) == nil {
+			valid++
+		}
+	}
+	if t := s.Members.Recovery.Threshold; t == 0 || uint64(valid) < t {
+		return fmt.Errorf("%w: %d of %d of the recovery quorum", members.ErrThreshold, valid, t)
+	}
+	return nil
+}
+
+func parseEntry(entry []byte) (*wire.Signed, *wire.Body, error) {
+	signed, err := wire.ParseSigned(wire.TypeBody, entry, wire.MaxBody)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	body, err := wire.ParseBody(signed.Payload)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return signed, body, nil
+}

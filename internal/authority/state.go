@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package authority
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"claviger/internal/members"
+	"claviger/internal/wire"
+)
+
+// State is what the log says. It is read under the Log's lock ([Log.View]);
+// what it hands out by pointer is never changed afterwards.
+type State struct {
+	Members *members.State
+	Epoch   wire.Epoch
+	Head    wire.Hash
+	Time    int64 // of the newest record, Unix milliseconds
+	Policy  *PolicySet
+	Voids   []Void
+	Erasure uint64 // current erasure epoch
+	Revoked bool   // domain.revoke is in force
+
+	rules      map[string]Rule
+	keys       map[wire.KeyID]*Key
+	names      map[string]wire.KeyID
+	clients    map[string]*Client
+	invites    map[wire.BodyID]*InviteState
+	inviteRule map[string][]string // admin → path prefixes
+	backups    []Backup
+	anchors    map[wire.ServerID]wire.Checkpoint
+	receipts   map[wire.ServerID]Receipt
+	confirmed  map[string]bool
+	revoked    []Revocation
+	applied    map[wire.BodyID]int64 // body id → expiry
+	objects    map[string]wire.Hash
+	heads      []wire.Hash // link hash by position-1
+	membersAt  uint64      // position of the newest members record
+	recoverAt  map[wire.Hash]int64
+	domainBody wire.Hash
+}
+
+// PolicySet is the policy in force.
+type PolicySet struct {
+	Source []byte
+	Hash   wire.Hash // Sum("policy", source)
+	Body   wire.Hash
+}
+
+// Key is a key with its versions. A Key is replaced, never changed.
+type Key struct {
+	ID         wire.KeyID
+	Name       string
+	Algorithm  string
+	Settings   Settings
+	Disabled   bool
+	Versions   []Version // index = number-1
+	Created    int64     // Unix milliseconds
+	Revocation wire.RevocationID
+	Ordered    uint64 // versions that people ordered: 1 by creation, more by rotation
+}
+
+// Version of a key.
+type Version struct {
+	KeyVersion
+	State     string // NIST SP 800-57 state: wire.StateActive, …
+	Created   int64  // Unix milliseconds
+	DestroyAt int64  // Unix milliseconds, 0 without an order
+	ErasedIn  uint64 // erasure epoch that ended it, 0 if it lives
+}
+
+// Client is a workload's standing with the domain.
+type Client struct {
+	ID       string
+	Revoked  bool
+	Enrolled int64 // Unix milliseconds of the newest certificate, 0 if only revoked
+	NotAfter int64
+	Key      wire.Hash
+	RevID    wire.RevocationID
+}
+
+// InviteState is an invite and whether it was used.
+type InviteState struct {
+	Invite
+	Used bool
+}
+
+// Revocation is a reason for holders to stop using something.
+type Revocation struct {
+	ID    wire.RevocationID
+	Since int64  // Unix milliseconds
+	Lease uint64 // seconds: the longest lease that may be out
+}
+
+// Void is a record that changed nothing, and why.
+type Void struct {
+	Epoch  wire.Epoch
+	Kind   string
+	Reason string
+}
+
+// Current returns the newest version that may seal, nil without one.
+func (k *Key) Current() *Version {
+	for i := len(k.Versions) - 1; i >= 0; i-- {
+		if k.Versions[i].State == wire.StateActive && k.Versions[i].DestroyAt == 0 {
+			return &k.Versions[i]
+		}
+	}
+	return nil
+}
+
+// Version returns the version with this number, nil without one.
+func (k *Key) Version(number uint64) *Version {
+	if number == 0 || number > uint64(len(k.Versions)) {
+		return nil
+	}
+	return &k.Versions[number-1]
+}
+
+// Key returns the key with this id, nil without one.
+func (s *State) Key(id wire.KeyID) *Key { return s.keys[id] }
+
+// KeyNamed returns the key with this name, nil without one.
+func (s *State) KeyNamed(name string) *Key {
+	id, ok := s.names[name]
+	if !ok {
+		return nil
+	}
+	return s.keys[id]
+}
+
+// Keys yields every key in the order of names.
+func (s *State) Keys() iter.Seq[*Key] {
+	names := make([]string, 0, len(s.names))
+	for name := range s.names {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return func(yield func(*Key) bool) {
+		for _, name := range names {
+			if !yield(s.keys[s.names[name]]) {
+				return
+			}
+		}
+	}
+}
+
+// KeyCount is the number of keys.
+func (s *State) KeyCount() int { return len(s.keys) }
+
+// Client returns what is known of a SPIFFE id, nil if nothing is.
+func (s *State) Client(id string) *Client { return s.clients[id] }
+
+// Clients yields every client in the order of ids.
+func (s *State) Clients() iter.Seq[*Client] {
+	return func(yield func(*Client) bool) {
+		for _, id := range slices.Sorted(maps.Keys(s.clients)) {
+			if !yield(s.clients[id]) {
+				return
+			}
+		}
+	}
+}
+
+// ClientRevoked reports whether the SPIFFE id is revoked, whoever issued its
+// certificate.
+func (s *State) ClientRevoked(id string) bool {
+	c := s.clients[id]
+	return c != nil && c.Revoked
+}
+
+// Invite returns an invite, nil if there is none with this id.
+func (s *State) Invite(id wire.BodyID) *InviteState { return s.invites[id] }
+
+// Confirmed reports whether the admin has given a first signature.
+func (s *State) Confirmed(admin string) bool { return s.confirmed[admin] }
+
+// Backups lists the backups that are not known to be gone.
+func (s *State) Backups() []Backup { return slices.Clone(s.backups) }
+
+// Anchor is the newest anchored checkpoint of a server's audit log.
+func (s *State) Anchor(id wire.ServerID) (wire.Checkpoint, bool) {
+	c, ok := s.anchors[id]
+	return c, ok
+}
+
+// Anchors lists the anchored checkpoint of each server.
+func (s *State) Anchors() map[wire.ServerID]wire.Checkpoint {
+	return maps.Clone(s.anchors)
+}
+
+// Receipt is the newest erasure receipt of a server.
+func (s *State) Receipt(id wire.ServerID) (Receipt, bool) {
+	r, ok := s.receipts[id]
+	return r, ok
+}
+
+// EpochKey is the public erasure-epoch key of a server: the one it joined with
+// or the one of its newest receipt.
+func (s *State) EpochKey(m members.Member) []byte {
+	if r, ok := s.receipts[m.ID()]; ok {
+		return r.NextKey
+	}
+	return m.EpochKey
+}
+
+// Revocations lists what holders must stop using at the given time (Unix
+// milliseconds): every revocation whose longest lease has not ended.
+func (s *State) Revocations(now int64) []wire.RevocationID {
+	var out []wire.RevocationID
+	if s.Revoked {
+		out = append(out, wire.RevokeEverything)
+	}
+	for _, r := range s.revoked {
+		if now-r.Since <= int64(r.Lease)*1000 {
+			out = append(out, r.ID)
+		}
+	}
+	return out
+}
+
+// HeadAt returns the head at a position of this log.
+func (s *State) HeadAt(position uint64) (wire.Hash, bool) {
+	if position == 0 || position > uint64(len(s.heads)) {
+		return wire.Hash{}, false
+	}
+	return s.heads[position-1], true
+}
+
+// Replaces returns the hash that a body about this object must name.
+func (s *State) Replaces(object string) wire.Hash {
+	if object == objectMembers {
+		return s.Members.Newest
+	}
+	return s.objects[object]
+}
+
+// MayInvite reports whether an invite rule lets the admin invite this client.
+func (s *State) MayInvite(admin, client string) bool {
+	_, path, ok := strings.Cut(client, "/workload/")
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(s.inviteRule[admin], func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+}
+
+// DestroyedExcept says what still stands between a destroyed version and its
+// end: servers that have not erased the epoch, backups that hold its key.
+func (s *State) DestroyedExcept(v *Version) []string {
+	var out []string
+	for _, m := range s.Members.Servers {
+		if r, ok := s.receipts[m.ID()]; m.Status != members.StatusLeft && (!ok || r.Epoch < v.ErasedIn) {
+			out = append(out, "server "+m.Name)
+		}
+	}
+	for _, b := range s.backups {
+		if b.HoldsEEK && b.ErasureEpoch < v.ErasedIn && b.ErasureEpoch >= v.ErasureEpoch {
+			out = append(out, "backup "+b.ID.String())
+		}
+	}
+	return out
+}
