@@ -157,7 +157,7 @@ func (s *State) keyVersion(in input, p *KeyVersion) (change, error) {
 				k.Versions[i].State = wire.StateDeactivated
 			}
 		}
-		k.Versions = append(k.Versions, Version{KeyVersion: *p, State: wire.StateActive, Created: in.link.Time})
+		k.Versions = append(k.Versions, Version{KeyVersion: *p, State: wire.StateActive, Created: in.link.Time, BornIn: p.ErasureEpoch})
 		k.Ordered = max(k.Ordered, p.Number)
 	}), nil
 }
@@ -267,7 +267,7 @@ func (s *State) erasure(in input, p *Erasure) (change, error) {
 		}
 		gone[ref.ID] = append(gone[ref.ID], ref.Number)
 	}
-	return change{"erasure", func() { s.switchErasure(p.Epoch, gone, moved) }}, nil
+	return change{"erasure", func() { s.Switch = p.Switch; s.switchErasure(p.Epoch, gone, moved) }}, nil
 }
 
 func (s *State) switchErasure(epoch uint64, gone map[wire.KeyID][]uint64, moved map[[16]byte][16]byte) {
@@ -278,9 +278,9 @@ func (s *State) switchErasure(epoch uint64, gone map[wire.KeyID][]uint64, moved 
 		for i := range next.Versions {
 			v := &next.Versions[i]
 			if slices.Contains(gone[id], v.Number) {
-				v.State, v.ErasedIn = wire.StateDestroyed, epoch
+				v.State, v.ErasedIn, v.Segment = wire.StateDestroyed, epoch, [16]byte{}
 			} else if to, ok := moved[v.Segment]; ok && v.State != wire.StateDestroyed {
-				v.Segment = to
+				v.Segment, v.ErasureEpoch = to, epoch
 			}
 		}
 		s.keys[id] = &next

@@ -22,6 +22,7 @@ type State struct {
 	Policy  *PolicySet
 	Voids   []Void
 	Erasure uint64 // current erasure epoch
+	Switch  []byte // the newest erasure switch, nil in epoch 0
 	Revoked bool   // domain.revoke is in force
 
 	rules      map[string]Rule
@@ -70,6 +71,7 @@ type Version struct {
 	Created   int64  // Unix milliseconds
 	DestroyAt int64  // Unix milliseconds, 0 without an order
 	ErasedIn  uint64 // erasure epoch that ended it, 0 if it lives
+	BornIn    uint64 // erasure epoch it was made in; KeyVersion.ErasureEpoch is that of its segment
 }
 
 // Client is a workload's standing with the domain.
@@ -257,7 +259,7 @@ func (s *State) DestroyedExcept(v *Version) []string {
 		}
 	}
 	for _, b := range s.backups {
-		if b.HoldsEEK && b.ErasureEpoch < v.ErasedIn && b.ErasureEpoch >= v.ErasureEpoch {
+		if b.HoldsEEK && b.ErasureEpoch < v.ErasedIn && b.ErasureEpoch >= v.BornIn {
 			out = append(out, "backup "+b.ID.String())
 		}
 	}
