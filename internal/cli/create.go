@@ -173,6 +173,19 @@ func wrapOutput(verb string, err error) error {
 	return fmt.Errorf("%s output: %w", verb, err)
 }
 
+// writeFile puts data under its name as a whole, readable by the owner alone.
+func writeFile(path string, data []byte) error {
+	out, err := createBeside(path, 0, 0)
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	if _, err := out.Write(data); err != nil {
+		return wrapOutput("write", err)
+	}
+	return out.Commit()
+}
+
 // syncDir makes a rename in dir survive a power cut. Windows can't open a
 // directory for that and orders the rename itself.
 func syncDir(dir string) error {

@@ -49,7 +49,7 @@ func newRoot(e *env) *cobra.Command {
 	root.SetErr(e.Err)
 	flags := root.PersistentFlags()
 	flags.BoolVar(&e.json, "json", false, "print results and errors as JSON, one object per line")
-	flags.StringVar(&e.profile, "profile", "", "name of the profile to use")
+	flags.StringVar(&e.profile, "profile", "", "name or directory of the profile to use")
 	bindEnv(flags, "profile", "CLAVIGER_PROFILE")
 	root.AddCommand(commands(e)...)
 	root.SetHelpCommand(newHelpCommand())
