@@ -153,6 +153,7 @@ func wipeSigner(key crypto.Signer) {
 	case ed25519.PrivateKey:
 		secret.Wipe(k)
 	case *ecdsa.PrivateKey:
+		//lint:ignore SA1019 what replaces D gives copies, and only the original is worth wiping
 		clear(k.D.Bits())
 	case *rsa.PrivateKey:
 		clear(k.D.Bits())

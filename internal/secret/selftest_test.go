@@ -11,14 +11,14 @@ import (
 )
 
 func TestFlat(t *testing.T) {
-	type inner struct{ a [3]uint32 }
+	type inner [3]uint32
 	for _, tt := range []struct {
 		v    any
 		want bool
 	}{
 		{struct {
 			n int
-			i inner
+			i struct{ a inner }
 			b [4][2]byte
 			f float64
 			c complex64
@@ -42,7 +42,7 @@ func TestFlat(t *testing.T) {
 }
 
 func TestFlatStruct(t *testing.T) {
-	type small struct{ a, b uint64 }
+	type small struct{ A, B uint64 }
 	if typ, err := flatStruct(&small{}, 16); err != nil || typ != reflect.TypeFor[small]() {
 		t.Errorf("a small struct: %v, %v", typ, err)
 	}
