@@ -21,6 +21,10 @@ type Sealing struct {
 
 	Recipients []string // of the custodians: age1… or age1pq1…, each once, at most MaxShares
 	Threshold  int      // how many of them open the root
+
+	// Keep, if set, gets a copy of every new share before it is sealed, so that
+	// a drill can open the root as the custodians will. Who gets it wipes it.
+	Keep func(share *secret.Bytes)
 }
 
 // Unlock is what opens a root: the passphrase, the key, or as many shares as
@@ -122,7 +126,7 @@ func (s *Secret) sealInto(f *custodyFile, how Sealing) error {
 	case how.Key != nil && how.Passphrase == nil && !shares:
 		return f.sealKey(s.bytes, how.Key)
 	case shares && how.Passphrase == nil && how.Key == nil:
-		return f.sealShares(s.bytes, how.Threshold, how.Recipients)
+		return f.sealShares(s.bytes, how)
 	}
 	return errors.New("a passphrase, a key file or custodians are wanted, one of them")
 }

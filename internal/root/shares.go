@@ -113,19 +113,19 @@ func parseRecipient(text string) (age.Recipient, error) {
 	return recipient, nil
 }
 
-// sealShares fills f's share set: threshold of the recipients open root.
-func (f *custodyFile) sealShares(root *secret.Bytes, threshold int, recipients []string) error {
+// sealShares fills f's share set: how.Threshold of the recipients open root.
+func (f *custodyFile) sealShares(root *secret.Bytes, how Sealing) error {
 	if fips140.Enforced() {
 		return fmt.Errorf("shares sealed with age (ChaCha20-Poly1305): %w: use a key file or an HSM", ErrFIPS)
 	}
-	if n := len(recipients); n < 1 || n > MaxShares || threshold < 1 || threshold > n {
-		return fmt.Errorf("%d of %d shares: 1 ≤ threshold ≤ custodians ≤ %d is wanted", threshold, n, MaxShares)
+	if n := len(how.Recipients); n < 1 || n > MaxShares || how.Threshold < 1 || how.Threshold > n {
+		return fmt.Errorf("%d of %d shares: 1 ≤ threshold ≤ custodians ≤ %d is wanted", how.Threshold, n, MaxShares)
 	}
-	to, custodians, err := parseRecipients(recipients)
+	to, custodians, err := parseRecipients(how.Recipients)
 	if err != nil {
 		return err
 	}
-	f.Shares = &shareSet{Sharing: make([]byte, sharingSize), Threshold: threshold, Custodians: custodians}
+	f.Shares = &shareSet{Sharing: make([]byte, sharingSize), Threshold: how.Threshold, Custodians: custodians}
 	rand.Read(f.Shares.Sharing)
 	texts, err := f.makeShares(root)
 	if err != nil {
@@ -136,6 +136,9 @@ func (f *custodyFile) sealShares(root *secret.Bytes, threshold int, recipients [
 		f.Shares.Custodians[i].Sealed, err = ageSeal(text, to[i])
 		if err != nil {
 			return fmt.Errorf("seal share %d: %w", i+1, err)
+		}
+		if how.Keep != nil {
+			how.Keep(text.Clone())
 		}
 	}
 	return f.proveShares(texts)

@@ -228,12 +228,12 @@ func TestEveryBadShareIsNamed(t *testing.T) {
 // found before the file is written, and so are custodians named twice.
 func TestSharesAreProved(t *testing.T) {
 	f := &custodyFile{Format: formatName, Version: formatVersion, Generation: 1, Fingerprint: make([]byte, Size)}
-	err := f.sealShares(secret.Random(Size), 2, []string{x25519(t), x25519(t)})
+	err := f.sealShares(secret.Random(Size), Sealing{Threshold: 2, Recipients: []string{x25519(t), x25519(t)}})
 	if err == nil || !strings.Contains(err.Error(), "another secret") {
 		t.Errorf("sealShares = %v", err)
 	}
 	twice := x25519(t)
-	err = f.sealShares(secret.Random(Size), 2, []string{twice, x25519(t), twice})
+	err = f.sealShares(secret.Random(Size), Sealing{Threshold: 2, Recipients: []string{twice, x25519(t), twice}})
 	if err == nil || !strings.Contains(err.Error(), "custodian 3 is named twice") {
 		t.Errorf("sealShares = %v", err)
 	}
@@ -271,4 +271,26 @@ func TestReshare(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantOpen(t, kept, Unlock{Shares: old}, s.root) // resealing takes nothing back, as documented
+}
+
+// TestKeptShares: what Keep gets is what the custodians will have, and too few
+// of it don't open the root.
+func TestKeptShares(t *testing.T) {
+	var kept []*secret.Bytes
+	dir, created := create(t, Sealing{
+		Threshold: 2, Recipients: []string{x25519(t), x25519(t), x25519(t)},
+		Keep: func(share *secret.Bytes) { kept = append(kept, share) },
+	})
+	if len(kept) != 3 {
+		t.Fatalf("%d shares kept, want 3", len(kept))
+	}
+	for i, share := range kept {
+		if c, err := CheckShare(dir, share); err != nil || c.Index != i+1 {
+			t.Errorf("share %d: %+v, %v", i+1, c, err)
+		}
+	}
+	wantOpen(t, dir, Unlock{Shares: kept[1:]}, created)
+	if _, err := Open(dir, Unlock{Shares: kept[:1]}); err == nil {
+		t.Error("one share opened the root")
+	}
 }
