@@ -3,7 +3,9 @@
 package members
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"claviger/internal/wire"
 )
@@ -11,8 +13,10 @@ import (
 // change applies a link whose signatures are verified.
 func (s *State) change(body *wire.Body) error {
 	switch body.Kind {
-	case KindKeys, KindRecover:
+	case KindKeys:
 		return s.setKeys(body.Payload)
+	case KindRecover:
+		return s.recover(body.Payload)
 	case KindRecovery:
 		return s.setRecovery(body.Payload)
 	case KindJoin:
@@ -44,7 +48,33 @@ func (s *State) setKeys(payload []byte) error {
 		return err
 	}
 	s.Keys = keys
-	return keys.Check()
+	if err := keys.Check(); err != nil {
+		return err
+	}
+	return s.apart(keys.Keys)
+}
+
+// recover replaces keys only: how many make a quorum stays as the quorum set it.
+func (s *State) recover(payload []byte) error {
+	threshold := s.Keys.Threshold
+	if err := s.setKeys(payload); err != nil {
+		return err
+	}
+	if s.Keys.Threshold != threshold {
+		return fmt.Errorf("%w: a recovery replaces keys and leaves the threshold at %d", ErrChain, threshold)
+	}
+	return nil
+}
+
+// apart holds that no person's key is a server's: a machine never counts towards
+// a quorum.
+func (s *State) apart(keys []Key) error {
+	for _, k := range keys {
+		if slices.ContainsFunc(s.Servers, func(m Member) bool { return bytes.Equal(m.Key, k.Public) }) {
+			return fmt.Errorf("%w: the key of %s is a server's", ErrChain, k.Name)
+		}
+	}
+	return nil
 }
 
 func (s *State) setRecovery(payload []byte) error {
@@ -53,7 +83,10 @@ func (s *State) setRecovery(payload []byte) error {
 		return err
 	}
 	s.Recovery = r
-	return r.Check()
+	if err := r.Check(); err != nil {
+		return err
+	}
+	return s.apart(r.Keys)
 }
 
 func (s *State) setAnchors(payload []byte) error {
@@ -62,7 +95,7 @@ func (s *State) setAnchors(payload []byte) error {
 		return err
 	}
 	s.Anchors = a.Anchors
-	return checkAnchors(a.Anchors)
+	return checkAnchors(a.Anchors, s.Genesis.Name)
 }
 
 func (s *State) join(payload []byte) error {
@@ -87,13 +120,16 @@ func (s *State) join(payload []byte) error {
 		return fmt.Errorf("%w: more than %d servers", ErrChain, MaxServers)
 	}
 	s.Servers = append(s.Servers, Member{server, StatusActive})
-	return nil
+	return s.apart(slices.Concat(s.Keys.Keys, s.Recovery.Keys))
 }
 
 func (s *State) setStatus(payload []byte, from, to Status) error {
 	var f Fence
 	if err := decode(payload, &f); err != nil {
 		return err
+	}
+	if len(f.Reason) > wire.MaxReason {
+		return fmt.Errorf("%w: a reason of %d bytes", ErrChain, len(f.Reason))
 	}
 	for i, m := range s.Servers {
 		if m.ID() == f.Server && m.Status == from {
@@ -115,6 +151,9 @@ func (s *State) restore(payload []byte) error {
 	var r Restore
 	if err := decode(payload, &r); err != nil {
 		return err
+	}
+	if len(r.Reason) > wire.MaxReason {
+		return fmt.Errorf("%w: a reason of %d bytes", ErrChain, len(r.Reason))
 	}
 	if r.Generation != s.Generation+1 {
 		return fmt.Errorf("%w: a restore to generation %d follows %d", ErrChain, r.Generation, s.Generation)

@@ -103,7 +103,7 @@ func TestThresholds(t *testing.T) {
 		{"keys by one and the newcomer", members.KindKeys, newKeys, []person{d.a, dan}, members.ErrThreshold},
 		{"recover without a recovery quorum", members.KindRecover, newKeys, []person{d.a, d.b, d.c, dan}, members.ErrThreshold},
 		{"leave by one", members.KindLeave, fence, []person{d.a}, members.ErrThreshold},
-		{"unfence by one", members.KindUnfence, fence, []person{d.a}, members.ErrThreshold},
+		{"unfence of a server that serves", members.KindUnfence, fence, []person{d.a, d.b}, members.ErrChain},
 		{"restore by one", members.KindRestore, members.Restore{Generation: 2}, []person{d.a}, members.ErrThreshold},
 		{"restore that skips a generation", members.KindRestore, members.Restore{Generation: 3}, []person{d.a, d.b}, members.ErrChain},
 		{"anchors by one", members.KindAnchors, members.Anchors{}, []person{d.a}, members.ErrThreshold},

@@ -5,8 +5,10 @@ package members
 import (
 	"crypto"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 
 	"claviger/internal/wire"
@@ -32,6 +34,13 @@ const (
 	MaxServers = 16 // servers that have not left
 	MaxAnchors = 8
 	maxRoots   = 8
+
+	// MaxRecoveryWait bounds Recovery.Wait, in seconds: a year.
+	MaxRecoveryWait = 366 * 24 * 3600
+
+	// reserved are the last bytes of the chain, kept for who holds the keys:
+	// else one admin could fill the chain with fences and so freeze the keys.
+	reserved = 16 << 10
 )
 
 // Key is the public half of an admin's authority key.
@@ -85,7 +94,7 @@ type Anchors struct {
 type Fence struct {
 	_      struct{} `cbor:",toarray"`
 	Server wire.ServerID
-	Reason string
+	Reason string // at most wire.MaxReason bytes
 }
 
 // Restore raises the generation: the log goes on from Head at Epoch.
@@ -94,7 +103,7 @@ type Restore struct {
 	Generation uint64
 	Epoch      wire.Epoch
 	Head       wire.Hash
-	Reason     string
+	Reason     string // at most wire.MaxReason bytes
 }
 
 // Genesis founds a trust domain.
@@ -127,9 +136,11 @@ func (s Server) ID() wire.ServerID {
 	return wire.ServerIDOf(pub)
 }
 
+// parseKey takes a key in its one encoding: the hash of these bytes is then the
+// key id that signatures carry.
 func parseKey(der []byte) (crypto.PublicKey, error) {
 	pub, err := x509.ParsePKIXPublicKey(der)
-	if err != nil || wire.KeyHash(pub).IsZero() {
+	if err != nil || wire.KeyHash(pub) != sha256.Sum256(der) {
 		return nil, fmt.Errorf("%w: a key is neither Ed25519 nor ECDSA P-256", ErrChain)
 	}
 	return pub, nil
@@ -146,6 +157,9 @@ func (k Keys) Check() error {
 
 // Check reports whether a recovery quorum can work, or is absent.
 func (r Recovery) Check() error {
+	if r.Wait > MaxRecoveryWait {
+		return fmt.Errorf("%w: a recovery's waiting time is over a year", ErrChain)
+	}
 	if len(r.Keys) == 0 && r.Threshold == 0 {
 		return nil
 	}
@@ -183,15 +197,16 @@ func (s Server) check() error {
 }
 
 // checkAnchors holds that names are single and prefixes disjoint, so that one
-// name never has two authorities.
-func checkAnchors(anchors []Anchor) error {
+// name never has two authorities. Domain is the genesis's name: the embedded CA
+// speaks for nothing else. Certificates are not parsed here: readers built with
+// other versions of a parser would disagree on what the chain says.
+func checkAnchors(anchors []Anchor, domain string) error {
 	if len(anchors) > MaxAnchors {
 		return fmt.Errorf("%w: more than %d trust anchors", ErrChain, MaxAnchors)
 	}
 	for i, a := range anchors {
-		whole := strings.HasPrefix(a.Prefix, "spiffe://") && strings.Contains(a.Prefix, "/workload/") && strings.HasSuffix(a.Prefix, "/")
-		if !wire.ValidNamePart(a.Name) || !whole || a.Embedded == (len(a.Roots) > 0) || len(a.Roots)+len(a.Intermediates) > maxRoots {
-			return fmt.Errorf("%w: trust anchor %q", ErrChain, a.Name)
+		if err := a.check(domain); err != nil {
+			return err
 		}
 		for _, b := range anchors[:i] {
 			if a.Name == b.Name || strings.HasPrefix(a.Prefix, b.Prefix) || strings.HasPrefix(b.Prefix, a.Prefix) {
@@ -200,4 +215,35 @@ func checkAnchors(anchors []Anchor) error {
 		}
 	}
 	return nil
+}
+
+func (a Anchor) check(domain string) error {
+	certs := len(a.Roots) + len(a.Intermediates)
+	if !wire.ValidNamePart(a.Name) {
+		return fmt.Errorf("%w: a trust anchor's name", ErrChain)
+	}
+	if !validPrefix(a.Prefix) || certs > maxRoots || a.Embedded && certs > 0 || !a.Embedded && len(a.Roots) == 0 {
+		return fmt.Errorf("%w: trust anchor %s", ErrChain, a.Name)
+	}
+	if a.Embedded && !strings.HasPrefix(a.Prefix, "spiffe://"+domain+"/workload/") {
+		return fmt.Errorf("%w: the embedded authority speaks for another name than %s", ErrChain, domain)
+	}
+	for _, c := range slices.Concat(a.Roots, a.Intermediates) {
+		if len(c) == 0 || len(c) > wire.MaxCertificate {
+			return fmt.Errorf("%w: a certificate of trust anchor %s", ErrChain, a.Name)
+		}
+	}
+	return nil
+}
+
+// validPrefix reports whether p is spiffe://NAME/workload/ with any number of
+// whole path parts behind, so that a prefix never ends within a part.
+func validPrefix(p string) bool {
+	rest, ok := strings.CutPrefix(p, "spiffe://")
+	name, path, cut := strings.Cut(rest, "/workload/")
+	if !ok || !cut || len(p) > wire.MaxID || !wire.ValidNamePart(name) {
+		return false
+	}
+	parts, whole := strings.CutSuffix(path, "/")
+	return path == "" || whole && wire.ValidPath(parts)
 }

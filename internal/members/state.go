@@ -119,7 +119,8 @@ func (g Genesis) check() error {
 	if !wire.ValidNamePart(g.Name) || g.RootGeneration != 1 || g.Root.IsZero() {
 		return fmt.Errorf("%w: genesis", ErrChain)
 	}
-	for _, err := range []error{g.Keys.Check(), g.Recovery.Check(), checkAnchors(g.Anchors), g.Server.check()} {
+	founder := State{Servers: []Member{{g.Server, StatusActive}}}
+	for _, err := range []error{g.Keys.Check(), g.Recovery.Check(), checkAnchors(g.Anchors, g.Name), g.Server.check(), founder.apart(slices.Concat(g.Keys.Keys, g.Recovery.Keys))} {
 		if err != nil {
 			return err
 		}
@@ -127,14 +128,16 @@ func (g Genesis) check() error {
 	return nil
 }
 
-// Apply returns the state after one further signed link.
+// Apply returns the state after one further signed link, and leaves s as it is.
+// ErrThreshold: the change could be made, with more signatures; ErrChain: it
+// can't.
 func (s *State) Apply(entry []byte) (*State, error) {
 	signed, body, err := parse(entry)
 	if err != nil {
 		return nil, err
 	}
-	if s.size+len(entry) > wire.MaxMembers {
-		return nil, fmt.Errorf("%w: it would exceed %d bytes", ErrChain, wire.MaxMembers)
+	if limit := s.limit(body.Kind); s.size+len(entry) > limit {
+		return nil, fmt.Errorf("%w: it would exceed %d bytes", ErrChain, limit)
 	}
 	if body.Domain != s.Domain {
 		return nil, fmt.Errorf("%w: a link of another trust domain", ErrChain)
@@ -143,12 +146,14 @@ func (s *State) Apply(entry []byte) (*State, error) {
 	if body.Replaces != s.Newest {
 		return nil, fmt.Errorf("%w: a link does not follow the one before", ErrChain)
 	}
-	if err := s.signedFor(body.Kind, signed, body); err != nil {
-		return nil, fmt.Errorf("%s: %w", body.Kind, err)
-	}
 	next := s.clone()
 	if err := next.change(body); err != nil {
 		return nil, err
+	}
+	// Security: the state before the change says who may make it. It is asked
+	// last, so that nobody collects signatures for what can't be done.
+	if err := s.signedFor(body.Kind, signed, body); err != nil {
+		return nil, fmt.Errorf("%s: %w", body.Kind, err)
 	}
 	hash := wire.BodyHash(signed.Payload)
 	next.Newest = hash
@@ -156,6 +161,14 @@ func (s *State) Apply(entry []byte) (*State, error) {
 	next.hashes = append(next.hashes, hash)
 	next.size += len(entry)
 	return next, nil
+}
+
+// limit is how large the chain may get with a further link of this kind.
+func (s *State) limit(kind string) int {
+	if kind == KindKeys || kind == KindRecover {
+		return wire.MaxMembers
+	}
+	return wire.MaxMembers - reserved
 }
 
 func (s *State) clone() *State {
@@ -320,5 +333,20 @@ func parse(entry []byte) (*wire.Signed, *wire.Body, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrChain, err)
 	}
+	// Security: the chain is bounded for ever, so nobody may fill it with what
+	// no rule asks for.
+	chained := func(sig wire.Signature) bool { return len(sig.Chain) > 0 }
+	if len(signed.Signatures) > maxSignatures(body.Kind) || slices.ContainsFunc(signed.Signatures, chained) {
+		return nil, nil, fmt.Errorf("%w: more signatures than it can need, or certificates", ErrChain)
+	}
 	return signed, body, nil
+}
+
+// maxSignatures is what a link of this kind can need: everybody who may sign and
+// every key that comes new, or a server.
+func maxSignatures(kind string) int {
+	if kind == KindKeys || kind == KindRecover || kind == KindGenesis {
+		return 2 * MaxKeys
+	}
+	return MaxKeys + 1
 }
