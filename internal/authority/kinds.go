@@ -212,8 +212,7 @@ type Backup struct {
 	ID           wire.BodyID
 	Server       wire.ServerID
 	ErasureEpoch uint64
-	Hash         wire.Hash // of the backup file
-	HoldsEEK     bool      // false in strict mode: the backup can't open what its epoch seals
+	HoldsEEK     bool // false in strict mode: the backup can't open what its epoch seals
 }
 
 // BackupGone is an admin's word that every copy of a backup is destroyed.

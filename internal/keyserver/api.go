@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"claviger/internal/authn"
+	"claviger/internal/authority"
+	"claviger/internal/members"
+	"claviger/internal/wire"
+)
+
+// credential is what a route asks of its caller.
+type credential int
+
+const (
+	anyone   credential = iota // the message proves itself, or there is nothing to hide
+	workload                   // a client certificate
+	admin                      // a signed request
+)
+
+// route is one operation of the native API. What stands in no route can't be
+// reached.
+type route struct {
+	method  string
+	path    string
+	who     credential
+	body    int64         // bytes of the request's body at most
+	within  time.Duration // for the whole request
+	handler func(*call) error
+}
+
+// call is one request on its way.
+type call struct {
+	w http.ResponseWriter
+	*http.Request
+	server *Server
+	core   *Core // nil on routes that work sealed
+	caller *authn.Caller
+	data   []byte
+}
+
+func routes() []route {
+	const short, long = 15 * time.Second, 10 * time.Minute
+	return []route{
+		{"GET", "/v1/health", anyone, 0, short, health},
+		{"GET", "/v1/ready", anyone, 0, short, ready},
+		{"GET", "/v1/introduction", anyone, 0, short, introduction},
+		{"GET", "/v1/statement", anyone, 0, short, statement},
+		{"POST", "/v1/enroll", anyone, wire.MaxEnroll + 4<<10, short, exchange},
+		{"POST", "/v1/exchange", workload, wire.MaxSealedSize, short, exchange},
+		{"GET", "/v1/keys", workload, 0, short, listKeys},
+		{"POST", "/v1/use", workload, 4 << 20, short, useKeys},
+		{"GET", "/v1/admin/records", admin, 0, short, readRecords},
+		{"POST", "/v1/admin/entries", admin, wire.MaxBody + 4<<10, short, postEntry},
+		{"GET", "/v1/admin/pending", admin, 0, short, readPending},
+		{"GET", "/v1/admin/status", admin, 0, short, readStatus},
+		{"GET", "/v1/admin/audit", admin, 0, short, readAudit},
+		{"GET", "/v1/admin/audit/export", admin, 0, long, exportAudit},
+		{"POST", "/v1/admin/backup", admin, 0, long, makeBackup},
+	}
+}
+
+// sealedRoutes work on a sealed server too.
+func sealedRoute(path string) bool { return path == "/v1/health" || path == "/v1/ready" }
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range routes() {
+		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) {
+			start := s.o.Clock.Boot()
+			err := s.serve(r, w, req)
+			if err != nil {
+				s.fail(w, err)
+			}
+			s.metrics.request(r.path, err, s.o.Clock.Boot()-start)
+		})
+	}
+	return mux
+}
+
+// serve bounds, authenticates and handles one request.
+func (s *Server) serve(r route, w http.ResponseWriter, req *http.Request) error {
+	ctx, cancel := context.WithTimeout(req.Context(), r.within)
+	defer cancel()
+	if r.within > time.Minute {
+		rc := http.NewResponseController(w)
+		_ = rc.SetReadDeadline(time.Time{}) // a long answer; the context bounds it
+	}
+	c := &call{w: w, Request: req.WithContext(ctx), server: s}
+	var err error
+	if c.data, err = readBody(w, req, r.body); err != nil {
+		return err
+	}
+	if sealedRoute(r.path) {
+		return r.handler(c)
+	}
+	return s.with(func(core *Core) error {
+		c.core = core
+		switch r.who {
+		case workload:
+			c.caller, err = s.workload(core, req)
+		case admin:
+			c.caller, err = s.admin(core, req, c.data)
+		}
+		if err != nil {
+			return errors.Join(ErrUnproved, err)
+		}
+		return r.handler(c)
+	})
+}
+
+func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, error) {
+	if req.ContentLength > limit {
+		return nil, errTooLarge
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, req.Body, limit))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, errTooLarge
+	}
+	if err != nil {
+		return nil, errors.Join(ErrMalformed, err)
+	}
+	return data, nil
+}
+
+var errTooLarge = errors.New("the request is too large")
+
+// admin judges a signed admin request.
+func (s *Server) admin(core *Core, req *http.Request, data []byte) (*authn.Caller, error) {
+	signed, session, err := authn.ParseAuthorization(req.Header.Get("Authorization"))
+	if err != nil {
+		return nil, err
+	}
+	var m *members.State
+	core.log.View(func(st *authority.State) { m = st.Members })
+	return s.admins.Verify(m, authn.RevokedFunc(func(string) bool { return false }), authn.AdminRequest{
+		Signed: signed, Session: session, Method: req.Method, Target: req.RequestURI, Body: data,
+	})
+}
+
+// provedBy is what a connection's certificate proved, kept for as long as the
+// members stay as they were and the certificate lasts: a chain is verified once
+// per connection.
+type provedBy struct {
+	mu      sync.Mutex
+	caller  *authn.Caller
+	members wire.Hash
+}
+
+// connKey finds the provedBy of a request's connection in its context.
+type connKey struct{}
+
+func newConnContext(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, &provedBy{})
+}
+
+func (s *Server) workload(core *Core, req *http.Request) (*authn.Caller, error) {
+	if req.TLS == nil || len(req.TLS.PeerCertificates) == 0 {
+		return nil, errors.New("this route needs a client certificate")
+	}
+	trust, err := core.currentTrust()
+	if err != nil {
+		return nil, err
+	}
+	newest := core.trust.Load().members
+	now := core.now()
+	p, ok := req.Context().Value(connKey{}).(*provedBy)
+	if !ok {
+		return trust.FromTLS(req.TLS, now)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.caller != nil && p.members == newest && now.Before(p.caller.NotAfter) {
+		return p.caller, nil
+	}
+	p.caller, err = trust.FromTLS(req.TLS, now)
+	p.members = newest
+	return p.caller, err
+}
+
+// apiError is the unsigned error of the API.
+type apiError struct {
+	Code      string `json:"code"`
+	Message   string `json:"message"`
+	Retryable bool   `json:"retryable"`
+}
+
+// classify maps an error to a status and a code.
+func classify(err error) (int, apiError) {
+	message := err.Error()
+	switch {
+	case errors.Is(err, ErrSealed):
+		return http.StatusServiceUnavailable, apiError{"sealed", message, true}
+	case errors.Is(err, ErrUnproved):
+		return http.StatusUnauthorized, apiError{"unauthenticated", message, false}
+	case errors.Is(err, ErrDenied):
+		return http.StatusForbidden, apiError{"denied", message, false}
+	case errors.Is(err, ErrRefused):
+		return http.StatusConflict, apiError{"refused", message, false}
+	case errors.Is(err, errTooLarge):
+		return http.StatusRequestEntityTooLarge, apiError{"too-large", message, false}
+	case errors.Is(err, ErrBusy):
+		return http.StatusTooManyRequests, apiError{"busy", message, true}
+	case errors.Is(err, ErrMalformed), errors.Is(err, wire.ErrMalformed):
+		return http.StatusBadRequest, apiError{"malformed", message, false}
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed):
+		return http.StatusServiceUnavailable, apiError{"unavailable", message, true}
+	}
+	return http.StatusInternalServerError, apiError{"internal", "the server could not do this; its log says why", true}
+}
+
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	status, e := classify(err)
+	if status == http.StatusInternalServerError {
+		s.o.Logger.Error("Request failed", "error", err)
+	}
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, status, map[string]any{"error": e})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client has gone; nothing to tell it
+}
+
+func writeCBOR(w http.ResponseWriter, data []byte) error {
+	w.Header().Set("Content-Type", "application/cbor")
+	_, err := w.Write(data)
+	return err
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"claviger/internal/audit"
+	"claviger/internal/authn"
+	"claviger/internal/authority"
+	"claviger/internal/hierarchy"
+	"claviger/internal/policy"
+	"claviger/internal/wire"
+)
+
+// facts are what one decision looks at, taken from the state in one go.
+type facts struct {
+	epoch   wire.Epoch
+	head    wire.Hash
+	members wire.Hash
+	name    string // of the domain
+	policy  *authority.PolicySet
+	client  *authority.Client
+	revoked bool // everything is
+	keys    []*authority.Key
+}
+
+// collect takes the facts for some items.
+func (c *Core) collect(caller *authn.Caller, items ...wire.Item) facts {
+	var f facts
+	c.log.View(func(s *authority.State) {
+		f.epoch, f.head, f.members, f.name = s.Epoch, s.Head, s.Members.Newest, s.Members.Genesis.Name
+		f.policy, f.client, f.revoked = s.Policy, s.Client(caller.ID), s.Revoked
+		for _, item := range items {
+			if item.Name != "" {
+				f.keys = append(f.keys, s.KeyNamed(item.Name))
+			} else {
+				f.keys = append(f.keys, s.Key(wire.KeyID(item.ID)))
+			}
+		}
+	})
+	return f
+}
+
+// ruling is the decision on one item.
+type ruling struct {
+	key      *authority.Key
+	version  *authority.Version
+	allowed  bool
+	reason   string // why not
+	policies []string
+	alarm    bool
+}
+
+// reasonNone is said of what no policy permits and of what isn't there alike, so
+// that who may not list keys learns nothing from asking.
+const reasonNone = policy.ReasonNone
+
+// rule decides one item: policy first, so that the state of a key is told only
+// to who may use it.
+func (c *Core) rule(f facts, set *policySet, caller *authn.Caller, item wire.Item, key *authority.Key, ask ask) ruling {
+	switch {
+	case f.revoked:
+		return ruling{reason: "everything is revoked"}
+	case f.client != nil && f.client.Revoked:
+		return ruling{reason: "the client is revoked"}
+	case key == nil:
+		return ruling{reason: reasonNone}
+	}
+	r := ruling{key: key, allowed: true}
+	for _, action := range ask.actions(item) {
+		d := set.set.Decide(policy.Request{
+			Principal: policy.Workload(caller.ID, f.name), Action: action, Resource: resource(key),
+			Context: policy.Context{Time: ask.now, Purpose: item.Purpose, Partition: string(item.Partition), Reason: ask.reason, Route: ask.route},
+		})
+		r.alarm = r.alarm || d.Alarm
+		r.policies = append(r.policies, d.Policies...)
+		if !d.Allowed {
+			r.allowed, r.reason = false, d.Reason
+			return r
+		}
+	}
+	slices.Sort(r.policies)
+	r.policies = slices.Compact(r.policies)
+	r.version, r.reason = usable(key, item)
+	r.allowed = r.reason == ""
+	return r
+}
+
+// ask is how the items of a request are asked for.
+type ask struct {
+	now    time.Time
+	reason string
+	route  string
+	native bool // a release: action release besides the operations
+}
+
+func (a ask) actions(item wire.Item) []string {
+	if a.native {
+		return append([]string{"release"}, item.Operations...)
+	}
+	return item.Operations
+}
+
+func resource(k *authority.Key) policy.Resource {
+	r := policy.Resource{Type: "Key", Name: k.Name, Attributes: map[string]any{"algorithm": k.Algorithm}}
+	if level := attestationLevel(k.Settings.Attestation); level > 0 {
+		r.Attributes["attestation"] = level
+	}
+	if len(k.Settings.Tags) > 0 {
+		r.Tags = make(map[string]string, len(k.Settings.Tags))
+		for _, t := range k.Settings.Tags {
+			r.Tags[t.Name] = t.Value
+		}
+	}
+	return r
+}
+
+func attestationLevel(s string) int64 {
+	return map[string]int64{"software": 1, "tpm": 2, "tee": 3}[s]
+}
+
+// usable finds the version that an item means and says why it can't be used.
+func usable(k *authority.Key, item wire.Item) (*authority.Version, string) {
+	switch {
+	case k.Disabled:
+		return nil, "the key is disabled"
+	case k.Settings.Attestation != "":
+		return nil, "the key asks for attested software and this request carries no evidence"
+	case !fits(k.Algorithm, item):
+		return nil, "the key's algorithm is not for this purpose or operation"
+	}
+	v := k.Current()
+	if item.Version != 0 {
+		v = k.Version(item.Version)
+	}
+	if v == nil {
+		return nil, "the key has no such version"
+	}
+	switch {
+	case v.State == wire.StateDestroyed:
+		return nil, "version " + strconv.FormatUint(v.Number, 10) + " is destroyed"
+	case v.DestroyAt != 0:
+		return nil, "version " + strconv.FormatUint(v.Number, 10) + " is waiting to be destroyed"
+	case v.State != wire.StateActive && slices.ContainsFunc(item.Operations, produces):
+		return nil, "version " + strconv.FormatUint(v.Number, 10) + " is " + v.State + ": it opens and verifies, nothing else"
+	}
+	return v, ""
+}
+
+// produces reports whether an operation protects something new: that takes an
+// active version (SP 800-57 part 1, section 7).
+func produces(op string) bool { return op == "encrypt" || op == "wrap" || op == "sign" || op == "mac" }
+
+// fits reports whether purpose and operations go with an algorithm.
+func fits(algorithm string, item wire.Item) bool {
+	allowed := map[string][]string{
+		wire.PurposeData: {"encrypt", "decrypt"}, wire.PurposeWrap: {"wrap", "unwrap"},
+		wire.PurposeMAC: {"mac", "verify"}, wire.PurposeSign: {"sign", "verify"},
+	}[item.Purpose]
+	for _, op := range item.Operations {
+		if !slices.Contains(allowed, op) {
+			return false
+		}
+	}
+	switch algorithm {
+	case authority.AES256:
+		return item.Purpose == wire.PurposeData || item.Purpose == wire.PurposeWrap
+	case authority.HMACSHA:
+		return item.Purpose == wire.PurposeMAC
+	}
+	return item.Purpose == wire.PurposeSign
+}
+
+// decisionLeaf records the ruling on one item.
+func (c *Core) decisionLeaf(caller *authn.Caller, f facts, set *policySet, item wire.Item, r ruling, a ask) audit.Leaf {
+	l := audit.Leaf{
+		Time: a.now.UnixMilli(), Kind: audit.Decision, Caller: caller.ID, Action: "release", Operations: item.Operations,
+		Resource: item.Name, Version: item.Version, Purpose: item.Purpose, Partition: item.Partition, Route: a.route,
+		Stated: clip(a.reason), Epoch: f.epoch, Decision: wire.DecisionDenied, Reason: r.reason, Policies: r.policies,
+		PolicySet: set.blob, Schema: set.schema,
+	}
+	if !a.native {
+		l.Action = item.Operations[0]
+	}
+	if item.Name == "" && r.key == nil {
+		l.KeyID = wire.KeyID(item.ID)
+	}
+	if r.key != nil {
+		l.Resource, l.KeyID = r.key.Name, r.key.ID
+	}
+	if r.allowed {
+		l.Decision, l.Version = wire.DecisionAllowed, r.version.Number
+	}
+	return l
+}
+
+// versionOf is a version as the hierarchy takes it.
+func versionOf(k *authority.Key, v *authority.Version) hierarchy.Version {
+	return hierarchy.Version{
+		KeyID: k.ID, Number: v.Number, Algorithm: k.Algorithm, Stored: v.Stored, RootGeneration: v.RootGeneration,
+		Segment: v.Segment, ErasureEpoch: v.ErasureEpoch, VC: v.VC,
+	}
+}

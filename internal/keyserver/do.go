@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"claviger/internal/audit"
+	"claviger/internal/authn"
+	"claviger/internal/authority"
+	"claviger/internal/members"
+	"claviger/internal/store"
+	"claviger/internal/wire"
+)
+
+// Do is the choke point: every use of a key and every change passes here, and
+// nothing is answered whose audit leaf is not durable.
+func (c *Core) Do(ctx context.Context, caller *authn.Caller, op Op) (Answer, error) {
+	// Security: a door that forgets to authenticate gets nothing (T-11, T-66).
+	if !caller.Proved() || !c.now().Before(caller.NotAfter) && !caller.NotAfter.IsZero() {
+		return nil, ErrUnproved
+	}
+	if err := c.log.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	switch caller.Kind {
+	case authn.Workload:
+		return c.doWorkload(ctx, caller, op)
+	case authn.Admin:
+		return c.doAdmin(ctx, caller, op)
+	}
+	return nil, ErrUnproved
+}
+
+func (c *Core) doWorkload(ctx context.Context, caller *authn.Caller, op Op) (Answer, error) {
+	switch op := op.(type) {
+	case *Release:
+		return c.release(ctx, caller, op)
+	case *Use:
+		return c.use(ctx, caller, op)
+	case *List:
+		return c.list(ctx, caller)
+	case *Certify:
+		return c.certify(ctx, caller, op)
+	}
+	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for admins"}
+}
+
+func (c *Core) doAdmin(ctx context.Context, caller *authn.Caller, op Op) (Answer, error) {
+	if p, ok := op.(*Propose); ok {
+		// Security: a session key reads, it never changes anything (T-68).
+		if caller.ReadOnly {
+			return nil, &Denial{Caller: caller.ID, Operation: "change anything", Key: "a session key", Reason: "sign with the authority key"}
+		}
+		return c.propose(ctx, caller, p)
+	}
+	if _, ok := op.(*MakeBackup); ok && caller.ReadOnly {
+		return nil, &Denial{Caller: caller.ID, Operation: "make a backup", Key: "a session key", Reason: "sign with the authority key"}
+	}
+	if err := c.recordRead(ctx, caller, op); err != nil {
+		return nil, err
+	}
+	switch op := op.(type) {
+	case *ReadRecords:
+		records, err := c.readRecords(ctx, op.From)
+		return &Records{records}, err
+	case *ReadPending:
+		return c.readPending(ctx)
+	case *ReadStatus:
+		return c.status(ctx), nil
+	case *ReadAudit:
+		return c.readAudit(op)
+	case *ExportAudit:
+		return &Done{}, c.audit.Export(op.To)
+	case *MakeBackup:
+		return &Done{}, c.backup(ctx, op.To)
+	}
+	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for workloads"}
+}
+
+// recordRead leaves a trace of what admins read, once it is durable.
+func (c *Core) recordRead(ctx context.Context, caller *authn.Caller, op Op) error {
+	action := "state:read"
+	switch op.(type) {
+	case *ReadAudit, *ExportAudit:
+		action = "audit:read"
+	case *MakeBackup:
+		action = "backup"
+	}
+	leaf := c.leaf(caller, audit.Decision, action)
+	leaf.Decision, leaf.Reason = wire.DecisionAllowed, "an authority key of the domain"
+	return c.record(ctx, leaf)
+}
+
+// leaf starts a leaf with what every leaf has.
+func (c *Core) leaf(caller *authn.Caller, kind audit.Kind, action string) audit.Leaf {
+	l := audit.Leaf{Time: c.now().UnixMilli(), Kind: kind, Action: action, Caller: caller.ID, Route: "native"}
+	c.log.View(func(s *authority.State) { l.Epoch = s.Epoch })
+	return l
+}
+
+// record writes one leaf and waits until it is durable.
+func (c *Core) record(ctx context.Context, leaf audit.Leaf) error {
+	_, ticket, err := c.enter(leaf)
+	if err != nil {
+		return err
+	}
+	return c.wait(ctx, ticket)
+}
+
+// enter gives a leaf its position. A refused caller beyond its budget leaves no
+// leaf of its own: ErrBusy, and a counting leaf follows.
+func (c *Core) enter(leaf audit.Leaf) (audit.Position, audit.Ticket, error) {
+	if leaf.Kind == audit.Decision && !leaf.Allowed() {
+		if err := c.budget.Refuse(leaf.Caller); err != nil {
+			return audit.Position{}, audit.Ticket{}, fmt.Errorf("%w: %w", ErrBusy, err)
+		}
+	}
+	at, ticket, err := c.audit.Enter(leaf)
+	if err != nil {
+		return at, ticket, fmt.Errorf("%w: audit log: %w", ErrUnavailable, err)
+	}
+	c.metrics.decision(leaf)
+	return at, ticket, nil
+}
+
+// wait holds the answer back until its leaf is durable.
+func (c *Core) wait(ctx context.Context, tickets ...audit.Ticket) error {
+	for _, t := range tickets {
+		if err := t.Wait(ctx); err != nil {
+			return fmt.Errorf("%w: audit log: %w", ErrUnavailable, err)
+		}
+	}
+	return nil
+}
+
+// propose records who brought what, appends or keeps it, carries out what the
+// server has to do for it, and records how that ended.
+func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (Answer, error) {
+	body, err := authority.Read(op.Entry)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if err := c.vet(body); err != nil {
+		return nil, err
+	}
+	leaf := c.leaf(caller, audit.Decision, body.Kind)
+	leaf.Request, leaf.Decision, leaf.Reason = wire.EntryHash(op.Entry), wire.DecisionAllowed, "proposed"
+	if check := c.log.Check(op.Entry); check != nil && !errors.Is(check, members.ErrThreshold) {
+		leaf.Decision, leaf.Reason = wire.DecisionDenied, clip(check.Error())
+	}
+	at, ticket, err := c.enter(leaf)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.wait(ctx, ticket); err != nil {
+		return nil, err
+	}
+	out, err := c.log.Propose(ctx, op.Entry)
+	if err == nil && out.Applied {
+		err = c.carryOut(ctx, body)
+	}
+	end := c.leaf(caller, audit.Outcome, body.Kind)
+	end.Of, end.Decision, end.Reason = at, "done", outcomeText(out)
+	if err != nil {
+		end.Decision, end.Reason = "failed", clip(err.Error())
+	}
+	if err2 := c.record(ctx, end); err2 != nil {
+		return nil, err2
+	}
+	return &Proposed{out}, logError(err)
+}
+
+func outcomeText(o authority.Outcome) string {
+	if o.Applied {
+		return "record " + o.Epoch.String()
+	}
+	return "waits for signatures"
+}
+
+// logError sorts the authority log's errors for doors.
+func logError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, authority.ErrRefused), errors.Is(err, members.ErrThreshold), errors.Is(err, members.ErrChain):
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	case errors.Is(err, authority.ErrLog), errors.Is(err, store.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+// clip fits a text into a leaf.
+func clip(s string) string {
+	const most = 200
+	if len(s) > most {
+		s = s[:most]
+	}
+	out := make([]byte, 0, len(s))
+	for _, b := range []byte(s) {
+		if b < 0x20 || b > 0x7e {
+			b = ' '
+		}
+		out = append(out, b)
+	}
+	return string(out)
+}
+
+const (
+	maxPage  = 4 << 20 // bytes of records in one answer
+	maxBatch = 512     // records in one answer
+)
+
+func (c *Core) readRecords(ctx context.Context, from uint64) ([]wire.Opened, error) {
+	records, err := c.log.Records(ctx, from, maxBatch)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	size := 0
+	for i, r := range records {
+		if size += len(r.Entry) + 256; size > maxPage && i > 0 {
+			return records[:i], nil
+		}
+	}
+	return records, nil
+}
+
+func (c *Core) readPending(ctx context.Context) (Answer, error) {
+	waiting, err := c.log.Pending(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	out := &PendingBodies{}
+	for _, p := range waiting {
+		out.Entries = append(out.Entries, p.Entry)
+	}
+	return out, nil
+}
+
+func (c *Core) readAudit(op *ReadAudit) (Answer, error) {
+	out := &Leaves{}
+	for e, err := range c.audit.Leaves(op.From, min(op.N, 1000)) {
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		out.Entries = append(out.Entries, e)
+	}
+	return out, nil
+}
+
+// writeBudget turns refusals beyond the budget into counting leaves.
+func (c *Core) writeBudget(all bool) error {
+	var errs []error
+	for _, r := range c.budget.Due(all) {
+		_, ticket, err := c.audit.Enter(r.Leaf())
+		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			err = ticket.Wait(ctx)
+			cancel()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"claviger/internal/authority"
+	"claviger/internal/wire"
+)
+
+const (
+	descriptorLife  = 24 * time.Hour
+	descriptorRenew = 12 * time.Hour
+)
+
+// identity is what the server says of itself: descriptors, whose private halves
+// live in memory only and are new at each start and twice a day, and statements.
+type identity struct {
+	core *Core
+	tls  wire.Hash
+
+	mu        sync.Mutex
+	current   described
+	former    *described
+	statement []byte
+	stated    time.Time
+	statedAt  wire.Epoch
+}
+
+// described is a descriptor and its private key.
+type described struct {
+	key    *wire.Key
+	signed []byte
+	hash   wire.Hash
+	issued time.Time
+}
+
+func newIdentity(c *Core, tls wire.Hash) (*identity, error) {
+	id := &identity{core: c, tls: tls}
+	var err error
+	id.current, err = id.describe()
+	return id, err
+}
+
+func (id *identity) describe() (described, error) {
+	c := id.core
+	d := described{key: wire.NewKey(), issued: c.now()}
+	payload := wire.Descriptor{
+		Type: wire.TypeDescriptor, Domain: c.o.Domain, Server: c.id, HPKE: d.key.Public(), TLS: id.tls,
+		Issued: d.issued.UnixMilli(), NotAfter: d.issued.Add(descriptorLife).UnixMilli(),
+	}
+	var err error
+	d.signed, err = wire.Sign(wire.TypeDescriptor, wire.Marshal(payload), c.signer)
+	d.hash = wire.DescriptorHash(d.signed)
+	return d, err
+}
+
+// introduction is the current descriptor with the member chain.
+func (id *identity) introduction() (wire.Introduction, error) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if age := id.core.now().Sub(id.current.issued); age > descriptorRenew || age < 0 {
+		next, err := id.describe()
+		if err != nil {
+			return wire.Introduction{}, err
+		}
+		old := id.current
+		id.former, id.current = &old, next
+	}
+	out := wire.Introduction{Descriptor: id.current.signed}
+	id.core.log.View(func(s *authority.State) { out.Members = s.Members.Chain })
+	return out, nil
+}
+
+// open opens a sealed message with the key of the descriptor it was sealed to,
+// and returns that descriptor's hash.
+func (id *identity) open(typ string, sealed []byte, limit int) ([]byte, wire.Hash, error) {
+	id.mu.Lock()
+	tries := []described{id.current}
+	if id.former != nil {
+		tries = append(tries, *id.former)
+	}
+	id.mu.Unlock()
+	var err error
+	for _, d := range tries {
+		var plain []byte
+		if plain, err = d.key.Open(typ, d.hash, sealed, limit); err == nil {
+			return plain, d.hash, nil
+		}
+	}
+	return nil, wire.Hash{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+}
+
+// newestStatement returns a signed statement: the last one if it is younger than
+// the interval and the log has not moved, else a new one.
+func (id *identity) newestStatement() ([]byte, error) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	c := id.core
+	now := c.now()
+	if age := now.Sub(id.stated); id.statement != nil && age >= 0 && age < c.o.StatementEvery && id.statedAt == c.epoch() {
+		return id.statement, nil
+	}
+	cp, err := c.audit.Checkpoint()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s := wire.Statement{Type: wire.TypeStatement, Domain: c.o.Domain, Server: c.id, Checkpoint: cp.Checkpoint, Issued: now.UnixMilli()}
+	c.log.View(func(st *authority.State) {
+		s.Epoch, s.Head, s.Members = st.Epoch, st.Head, st.Members.Newest
+		s.Revoked = st.Revocations(now.UnixMilli())
+	})
+	if len(s.Revoked) > wire.MaxRevocations {
+		// More than a statement can name: the reserved id stops everything, and
+		// clients ask for what they may still use.
+		s.Revoked = []wire.RevocationID{wire.RevokeEverything}
+	}
+	signed, err := wire.Sign(wire.TypeStatement, wire.Marshal(s), c.signer)
+	if err != nil {
+		return nil, err
+	}
+	id.statement, id.stated, id.statedAt = signed, now, s.Epoch
+	return signed, nil
+}

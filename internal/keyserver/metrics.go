@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver
+
+import (
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"claviger/internal/audit"
+	"claviger/internal/authority"
+)
+
+// metrics are the server's counters. No label ever holds a key, a client or
+// anything else that a caller chooses.
+type metrics struct {
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	seconds   *prometheus.HistogramVec
+	decisions *prometheus.CounterVec
+	alarms    *prometheus.CounterVec
+	sealed    prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claviger_requests_total", Help: "Requests by route and outcome code.",
+		}, []string{"route", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "claviger_request_seconds", Help: "Time to answer by route.",
+			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 16),
+		}, []string{"route"}),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claviger_decisions_total", Help: "Decisions by action and result.",
+		}, []string{"action", "decision"}),
+		alarms: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claviger_alarms_total", Help: "Alarms by kind.",
+		}, []string{"kind"}),
+		sealed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "claviger_sealed", Help: "1 while the server is sealed."}),
+	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "claviger_build_info", Help: "Always 1."}, []string{"version"})
+	version := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	build.WithLabelValues(version).Set(1)
+	m.sealed.Set(1)
+	m.registry.MustRegister(m.requests, m.seconds, m.decisions, m.alarms, m.sealed, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) request(route string, err error, took time.Duration) {
+	code := http.StatusOK
+	if err != nil {
+		code, _ = classify(err)
+	}
+	m.requests.WithLabelValues(route, strconv.Itoa(code)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+func (m *metrics) decision(l audit.Leaf) {
+	if l.Kind == audit.Decision {
+		m.decisions.WithLabelValues(actionLabel(l.Action), l.Decision).Inc()
+	}
+}
+
+// actionLabel keeps the label's values to those this package uses itself.
+func actionLabel(action string) string {
+	if _, ok := authority.Table()[action]; ok {
+		return "propose"
+	}
+	return action
+}
+
+func (m *metrics) alarm(kind string) { m.alarms.WithLabelValues(kind).Inc() }
+
+func (s *Server) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{"schema": 1, "status": "ok"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		err := s.with(func(c *Core) error { return errors.Join(c.log.Err(), c.audit.Healthy()) })
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, map[string]any{"schema": 1, "status": "ready"})
+	})
+	return mux
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver
+
+import (
+	"errors"
+	"io"
+
+	"claviger/internal/audit"
+	"claviger/internal/authority"
+	"claviger/internal/wire"
+)
+
+// Errors that doors translate. Whatever else comes out of Do is internal.
+var (
+	ErrSealed      = errors.New("the server is sealed")
+	ErrDenied      = errors.New("denied")                      // with *Denial
+	ErrRefused     = errors.New("refused")                     // what was asked can't be done in this state
+	ErrMalformed   = errors.New("malformed request")           // the caller's input
+	ErrUnproved    = errors.New("caller is not authenticated") // a door's mistake or a missing credential
+	ErrUnavailable = errors.New("not available now")           // the audit log or the store can't be written
+	ErrBusy        = errors.New("too many requests")
+)
+
+// Denial says why the policy, or the state of a key, refuses.
+type Denial struct {
+	Caller    string
+	Operation string
+	Key       string
+	Reason    string
+}
+
+// Error gives the denial in the words that the command line prints.
+func (d *Denial) Error() string {
+	return d.Caller + " may not " + d.Operation + " with " + d.Key + " (" + d.Reason + ")"
+}
+
+// Unwrap makes a Denial an ErrDenied.
+func (d *Denial) Unwrap() error { return ErrDenied }
+
+// Op is one operation of the choke point. The set is closed: the types below.
+type Op interface{ op() }
+
+// Release hands leased keys to the one-time key of a verified request.
+type Release struct {
+	Request *wire.Request
+	Sealed  wire.Hash // SealedHash of the sealed request
+}
+
+// Use has the server itself use one key for one item.
+type Use struct {
+	Operation string // encrypt, decrypt, sign, verify, mac, verify-mac, public-key
+	Item      wire.Item
+	Request   wire.Hash // hash of what the door received
+	Index     uint64    // of the item in the request
+	Input     []byte    // plaintext, ciphertext or message
+	Proof     []byte    // signature or MAC to verify
+	Context   []byte    // bound to a ciphertext
+	Scheme    string    // of signatures; "" = the algorithm's default
+	Route     string
+}
+
+// List asks which keys the caller may use.
+type List struct{}
+
+// Certify records and issues a workload certificate: by invite or renewal.
+type Certify struct {
+	Enroll *wire.Enroll // one of the two
+	Renew  *wire.Renew
+	Sealed wire.Hash
+}
+
+// Propose brings a body that people signed.
+type Propose struct{ Entry []byte }
+
+// ReadRecords reads the authority log from a position on.
+type ReadRecords struct{ From uint64 }
+
+// ReadPending reads the bodies that wait for signatures.
+type ReadPending struct{}
+
+// ReadStatus reads the server's condition.
+type ReadStatus struct{}
+
+// ReadAudit reads audit leaves from a position on.
+type ReadAudit struct {
+	From audit.Position
+	N    uint64
+}
+
+// ExportAudit writes the whole audit archive.
+type ExportAudit struct{ To io.Writer }
+
+// MakeBackup writes a backup.
+type MakeBackup struct{ To io.Writer }
+
+func (*Release) op()     {}
+func (*Use) op()         {}
+func (*List) op()        {}
+func (*Certify) op()     {}
+func (*Propose) op()     {}
+func (*ReadRecords) op() {}
+func (*ReadPending) op() {}
+func (*ReadStatus) op()  {}
+func (*ReadAudit) op()   {}
+func (*ExportAudit) op() {}
+func (*MakeBackup) op()  {}
+
+// Answer is what an Op gives; each Op has its own type below.
+type Answer interface{ answer() }
+
+// Released is the sealed release.
+type Released struct{ Sealed []byte }
+
+// Used is the result of one Use.
+type Used struct {
+	Output   []byte // ciphertext, plaintext, signature, MAC or public key (PKIX DER)
+	Verified bool
+	Key      string
+	ID       wire.KeyID
+	Version  uint64
+}
+
+// Listed are the keys that the caller may use.
+type Listed struct{ Keys []KeyInfo }
+
+// KeyInfo is one key as a workload sees it.
+type KeyInfo struct {
+	Name       string   `json:"name"`
+	ID         string   `json:"id"` // 16 bytes in hex
+	Algorithm  string   `json:"algorithm"`
+	Version    uint64   `json:"version"` // the current one
+	Operations []string `json:"operations"`
+}
+
+// Certified is the signed answer to an enrolment or renewal.
+type Certified struct{ Signed []byte }
+
+// Proposed says what became of a body.
+type Proposed struct{ Outcome authority.Outcome }
+
+// Records are opened records of the authority log.
+type Records struct{ Records []wire.Opened }
+
+// PendingBodies are signed bodies that wait.
+type PendingBodies struct{ Entries [][]byte }
+
+// Leaves are audit leaves.
+type Leaves struct{ Entries []audit.Entry }
+
+// Done answers what streams its output.
+type Done struct{}
+
+func (*Released) answer()      {}
+func (*Used) answer()          {}
+func (*Listed) answer()        {}
+func (*Certified) answer()     {}
+func (*Proposed) answer()      {}
+func (*Records) answer()       {}
+func (*PendingBodies) answer() {}
+func (*Status) answer()        {}
+func (*Leaves) answer()        {}
+func (*Done) answer()          {}

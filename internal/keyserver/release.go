@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver
+
+import (
+	"context"
+	"fmt"
+
+	"claviger/internal/audit"
+	"claviger/internal/authn"
+	"claviger/internal/kdf"
+	"claviger/internal/secret"
+	"claviger/internal/wire"
+)
+
+// release decides every item of a request, derives what is permitted, and
+// answers with a grant that is signed and then sealed to the request's one-time
+// key.
+func (c *Core) release(ctx context.Context, caller *authn.Caller, op *Release) (Answer, error) {
+	f := c.collect(caller, op.Request.Items...)
+	set, err := c.currentPolicy(f.policy)
+	if err != nil {
+		return nil, err
+	}
+	a := ask{now: c.now(), reason: op.Request.Reason, route: "native", native: true}
+	out := wire.Release{Keys: make([][]byte, len(op.Request.Items))}
+	defer func() {
+		for _, key := range out.Keys {
+			secret.Wipe(key)
+		}
+	}()
+	grant := c.newGrant(caller, op, f, a)
+	tickets := make([]audit.Ticket, 0, len(op.Request.Items))
+	for i, item := range op.Request.Items {
+		ticket, err := c.releaseItem(ctx, itemOf{caller, f, set, a, op, i, item}, grant, &out)
+		if err != nil {
+			return nil, err
+		}
+		tickets = append(tickets, ticket)
+	}
+	if out.Grant, err = wire.Sign(wire.TypeGrant, wire.Marshal(grant), c.signer); err != nil {
+		return nil, err
+	}
+	plain := wire.Marshal(out)
+	defer secret.Wipe(plain)
+	sealed, err := wire.Seal(op.Request.HPKE, wire.TypeRelease, wire.ReleaseInfo(op.Sealed), plain)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	// Security: no durable leaf, no answer (T-71).
+	if err := c.wait(ctx, tickets...); err != nil {
+		return nil, err
+	}
+	return &Released{sealed}, nil
+}
+
+func (c *Core) newGrant(caller *authn.Caller, op *Release, f facts, a ask) *wire.Grant {
+	return &wire.Grant{
+		Type: wire.TypeGrant, Domain: c.o.Domain, Server: c.id, Client: caller.ID,
+		HPKE: wire.HPKEHash(op.Request.HPKE), Request: op.Sealed, Epoch: f.epoch, Head: f.head, Members: f.members,
+		Issued: a.now.UnixMilli(), Items: make([]wire.GrantItem, len(op.Request.Items)),
+	}
+}
+
+// itemOf is one item on its way through the choke point.
+type itemOf struct {
+	caller *authn.Caller
+	f      facts
+	set    *policySet
+	ask    ask
+	op     *Release
+	index  int
+	item   wire.Item
+}
+
+// releaseItem decides and derives one item, enters its leaf and fills its place
+// in the grant.
+func (c *Core) releaseItem(ctx context.Context, in itemOf, grant *wire.Grant, out *wire.Release) (audit.Ticket, error) {
+	r := c.rule(in.f, in.set, in.caller, in.item, in.f.keys[in.index], in.ask)
+	if r.allowed && r.version.Stored {
+		r.allowed, r.reason = false, "the key's material stays on the server; ask it to use the key"
+	}
+	g := wire.GrantItem{
+		Name: in.item.Name, Version: in.item.Version, Purpose: in.item.Purpose, Partition: in.item.Partition,
+		Operations: in.item.Operations, Decision: wire.DecisionDenied, Reason: r.reason,
+	}
+	if in.item.Name == "" {
+		g.KeyID = wire.KeyID(in.item.ID)
+	}
+	leaf := c.decisionLeaf(in.caller, in.f, in.set, in.item, r, in.ask)
+	leaf.Request, leaf.Item = in.op.Sealed, uint64(in.index)
+	if r.allowed {
+		key, kc, err := c.derive(ctx, r, in.item)
+		if err != nil {
+			return audit.Ticket{}, err
+		}
+		out.Keys[in.index] = key
+		g.KeyID, g.Name, g.Version, g.State, g.Algorithm = r.key.ID, r.key.Name, r.version.Number, r.version.State, r.key.Algorithm
+		g.Decision, g.KC = wire.DecisionAllowed, kc[:]
+		g.Lease, g.Staleness = uint32(r.key.Settings.Lease), uint32(r.key.Settings.Staleness)
+		g.Revocation = []wire.RevocationID{r.key.Revocation, r.version.Revocation, c.revocationID(in.caller.ID)}
+		leaf.KC, leaf.Lease = kc, r.key.Settings.Lease
+	}
+	at, ticket, err := c.enter(leaf)
+	if err != nil {
+		return audit.Ticket{}, err
+	}
+	g.AuditLog, g.AuditIndex = at.Log, at.Index
+	grant.Items[in.index] = g
+	return ticket, nil
+}
+
+// derive returns a leaf key, outside protected memory because it goes into the
+// sealed answer, and its commitment. The caller wipes it.
+func (c *Core) derive(ctx context.Context, r ruling, item wire.Item) ([]byte, [32]byte, error) {
+	leaf, err := c.keys.Leaf(ctx, versionOf(r.key, r.version), item.Purpose, item.Partition)
+	if err != nil {
+		return nil, [32]byte{}, fmt.Errorf("derive %s version %d: %w", r.key.Name, r.version.Number, err)
+	}
+	defer leaf.Wipe()
+	return append([]byte(nil), leaf.Expose()...), kdf.Commit(leaf, c.o.Domain), nil
+}

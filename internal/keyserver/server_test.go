@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"claviger/internal/authn"
+	"claviger/internal/authority"
+	"claviger/internal/clock"
+	"claviger/internal/kdf"
+	"claviger/internal/keyserver"
+	"claviger/internal/members"
+	"claviger/internal/pki/tlscert"
+	"claviger/internal/root"
+	"claviger/internal/secret"
+	"claviger/internal/wire"
+)
+
+// rig is a real server on loopback with one admin.
+type rig struct {
+	t       *testing.T
+	dir     string
+	admin   ed25519.PrivateKey
+	founded *keyserver.Founded
+	server  *keyserver.Server
+	addr    string
+	state   *members.State
+	desc    *wire.Descriptor
+	signed  []byte // descriptor
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+// custody makes a root sealed under a key file and hands it out twice.
+func custody(t *testing.T, dir string) func() *root.Secret {
+	t.Helper()
+	key := secret.Random(32)
+	r, err := root.Create(filepath.Join(dir, "root"), 1, root.Sealing{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Wipe()
+	return func() *root.Secret {
+		r, err := root.Open(filepath.Join(dir, "root"), root.Unlock{Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
+	open := custody(t, r.dir)
+	_, r.admin, _ = ed25519.GenerateKey(rand.Reader)
+	der, _ := x509.MarshalPKIXPublicKey(r.admin.Public())
+	secretRoot := open()
+	founded, err := keyserver.Init(t.Context(), keyserver.InitOptions{
+		Dir: r.dir, Name: "test", Root: secretRoot, Admin: r.admin, Clock: clock.System(),
+		Keys: members.Keys{Keys: []members.Key{{Name: "ann", Public: der}}, Threshold: 1},
+	})
+	secretRoot.Wipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.founded = founded
+	r.start(open())
+	return r
+}
+
+func (r *rig) start(secretRoot *root.Secret) {
+	r.t.Helper()
+	var err error
+	r.server, err = keyserver.New(keyserver.Options{Dir: r.dir, Domain: r.founded.Domain, Clock: clock.System()})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.server.Unseal(r.t.Context(), secretRoot); err != nil {
+		r.t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.addr = l.Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	go func() { r.ended <- r.server.Serve(ctx, keyserver.Listeners{API: l}) }()
+	r.t.Cleanup(stop)
+	r.introduce()
+}
+
+// client makes an HTTP client that pins the server's TLS key once it is known.
+func (r *rig) client(identity *tls.Certificate) *http.Client {
+	cfg := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}
+	if r.desc != nil {
+		cfg = tlscert.ClientConfig(r.desc.TLS, identity)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: cfg}, Timeout: 20 * time.Second}
+}
+
+func (r *rig) introduce() {
+	r.t.Helper()
+	r.desc = nil
+	status, body := r.do(r.client(nil), "GET", "/v1/introduction", nil, "")
+	if status != 200 {
+		r.t.Fatalf("introduction: %d %s", status, body)
+	}
+	in, err := wire.ParseIntroduction(body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if r.state, err = members.Verify(in.Members, r.founded.Domain); err != nil {
+		r.t.Fatal(err)
+	}
+	key, err := r.state.ServerKey(r.founded.Server)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if r.desc, err = wire.ParseDescriptor(in.Descriptor, key); err != nil {
+		r.t.Fatal(err)
+	}
+	r.signed = in.Descriptor
+}
+
+func (r *rig) do(c *http.Client, method, path string, body []byte, auth string) (int, []byte) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, "https://"+r.addr+path, bytes.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if auth != "" {
+		req.Header.Set("Authorization", auth)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	out, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, out
+}
+
+// asAdmin makes a signed admin request.
+func (r *rig) asAdmin(method, path string, body []byte) (int, []byte) {
+	r.t.Helper()
+	signer := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: r.admin, Clock: clock.System()}
+	auth, err := signer.Sign(method, path, body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.do(r.client(nil), method, path, body, auth)
+}
+
+// replay reads the log as an admin does.
+func (r *rig) replay() *authority.State {
+	r.t.Helper()
+	var state *authority.State
+	from := "1"
+	for {
+		status, body := r.asAdmin("GET", "/v1/admin/records?from="+from, nil)
+		if status != 200 {
+			r.t.Fatalf("records: %d %s", status, body)
+		}
+		var page []wire.Opened
+		if err := wire.Unmarshal(body, &page, 8<<20); err != nil {
+			r.t.Fatal(err)
+		}
+		if len(page) == 0 {
+			return state
+		}
+		for _, o := range page {
+			if state == nil {
+				s, err := authority.Found(o.Link, o.Entry)
+				if err != nil {
+					r.t.Fatal(err)
+				}
+				state = s
+			} else if err := state.Fold(o.Link, o.Entry, nil); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		from = jsonNumber(state.Epoch.Position + 1)
+	}
+}
+
+func jsonNumber(n uint64) string { b, _ := json.Marshal(n); return string(b) }
+
+// propose signs a body as the admin and expects it to be applied.
+func (r *rig) propose(kind string, payload any) {
+	r.t.Helper()
+	entry, err := r.replay().Entry(kind, payload, time.Now().Add(time.Hour), r.admin)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	status, body := r.asAdmin("POST", "/v1/admin/entries", entry)
+	if status != 200 || !bytes.Contains(body, []byte(`"applied":true`)) {
+		r.t.Fatalf("%s: %d %s", kind, status, body)
+	}
+}
+
+func (r *rig) createKey(name, algorithm string) {
+	r.t.Helper()
+	p := authority.KeyCreate{Name: name, Algorithm: algorithm, Settings: authority.Settings{Lease: 3600, Staleness: 900}}
+	rand.Read(p.ID[:])
+	rand.Read(p.Revocation[:])
+	r.propose(authority.KindKeyCreate, p)
+}
+
+// workload is an enrolled client.
+type workload struct {
+	id    string
+	key   *ecdsa.PrivateKey
+	chain [][]byte
+}
+
+func (r *rig) enroll(name string) *workload {
+	r.t.Helper()
+	w := &workload{id: "spiffe://test/workload/" + name}
+	pub, seed, _ := ed25519.GenerateKey(rand.Reader)
+	inv := authority.Invite{Client: w.id, Key: pub, Expires: time.Now().Add(time.Hour).UnixMilli()}
+	rand.Read(inv.ID[:])
+	r.propose(authority.KindInvite, inv)
+	w.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, w.key)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	hpke := wire.NewKey()
+	e := wire.Enroll{
+		Type: wire.TypeEnroll, Domain: r.founded.Domain, Invite: inv.ID, CSR: csr, HPKE: hpke.Public(),
+		Descriptor: wire.DescriptorHash(r.signed), NotAfter: time.Now().Add(30 * time.Second).UnixMilli(),
+	}
+	rand.Read(e.Nonce[:])
+	msg, err := wire.Sign(wire.TypeEnroll, wire.Marshal(e), seed, w.key)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	plain := r.roundTrip("/v1/enroll", r.client(nil), wire.TypeEnroll, wire.TypeEnrolled, msg, hpke)
+	answer, err := wire.ParseEnrolled(plain, r.serverKey())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if answer.Reason != "" {
+		r.t.Fatalf("enrolment refused: %s", answer.Reason)
+	}
+	w.chain = answer.Chain
+	return w
+}
+
+func (r *rig) serverKey() crypto.PublicKey {
+	key, err := r.state.ServerKey(r.founded.Server)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return key
+}
+
+// roundTrip seals a signed message to the descriptor and opens the answer.
+func (r *rig) roundTrip(path string, c *http.Client, typ, back string, msg []byte, hpke *wire.Key) []byte {
+	r.t.Helper()
+	sealed, err := wire.Seal(r.desc.HPKE, typ, wire.DescriptorHash(r.signed), msg)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	status, body := r.do(c, "POST", path, sealed, "")
+	if status != 200 {
+		r.t.Fatalf("%s: %d %s", path, status, body)
+	}
+	plain, err := hpke.Open(back, wire.ReleaseInfo(wire.SealedHash(sealed)), body, 1<<20)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return plain
+}
+
+func (w *workload) identity() *tls.Certificate {
+	return &tls.Certificate{Certificate: w.chain, PrivateKey: w.key}
+}
+
+// release asks for one data key.
+func (r *rig) release(w *workload, key string, ops ...string) (*wire.Grant, *wire.Release) {
+	r.t.Helper()
+	hpke := wire.NewKey()
+	req := wire.Request{
+		Type: wire.TypeRequest, Domain: r.founded.Domain, Client: w.id, HPKE: hpke.Public(),
+		Items:      []wire.Item{{Name: key, Purpose: wire.PurposeData, Operations: ops}},
+		Descriptor: wire.DescriptorHash(r.signed), NotAfter: time.Now().Add(30 * time.Second).UnixMilli(),
+	}
+	rand.Read(req.Nonce[:])
+	msg, err := wire.SignChain(wire.TypeRequest, wire.Marshal(req), w.chain, w.key)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	plain := r.roundTrip("/v1/exchange", r.client(w.identity()), wire.TypeRequest, wire.TypeRelease, msg, hpke)
+	rel, err := wire.ParseRelease(plain)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	grant, err := wire.ParseGrant(rel.Grant, r.serverKey())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return grant, rel
+}
+
+func (r *rig) allow(source string) {
+	r.t.Helper()
+	r.propose(authority.KindPolicy, authority.Policy{Source: []byte(source)})
+}
+
+const allowApp1 = `@id("app1") permit(principal == Workload::"spiffe://test/workload/app1", action in [Action::"release", Action::"encrypt", Action::"decrypt"], resource == Key::"payments/cards");`
+
+func TestReleaseEndToEnd(t *testing.T) {
+	r := newRig(t)
+	r.createKey("payments/cards", authority.AES256)
+	app1, app2 := r.enroll("app1"), r.enroll("app2")
+	if g, _ := r.release(app1, "payments/cards", "encrypt"); g.Items[0].Decision != wire.DecisionDenied || g.Items[0].Reason != "no policy allows it" {
+		t.Errorf("without a policy: %+v", g.Items[0])
+	}
+	r.allow(allowApp1)
+	g, rel := r.release(app1, "payments/cards", "encrypt", "decrypt")
+	if g.Items[0].Decision != wire.DecisionAllowed {
+		t.Fatalf("denied: %s", g.Items[0].Reason)
+	}
+	leaf := secret.Take(rel.Keys[0])
+	if kc := kdf.Commit(leaf, r.founded.Domain); !bytes.Equal(kc[:], g.Items[0].KC) {
+		t.Error("the key does not match its commitment")
+	}
+	if g, _ := r.release(app2, "payments/cards", "encrypt"); g.Items[0].Decision != wire.DecisionDenied {
+		t.Error("app2 got a key that no policy allows")
+	}
+	if g, _ := r.release(app1, "no/such", "encrypt"); g.Items[0].Reason != "no policy allows it" {
+		t.Errorf("an absent key is told apart: %q", g.Items[0].Reason)
+	}
+}
+
+func TestServerSideUse(t *testing.T) {
+	r := newRig(t)
+	r.createKey("payments/cards", authority.AES256)
+	app1 := r.enroll("app1")
+	r.allow(allowApp1)
+	c := r.client(app1.identity())
+	in := `{"items":[{"op":"encrypt","key":"payments/cards","plaintext":"aGVsbG8="},{"op":"encrypt","key":"other","plaintext":"aGVsbG8="}]}`
+	status, body := r.do(c, "POST", "/v1/use", []byte(in), "")
+	var out struct {
+		Items []struct {
+			Ciphertext []byte
+			Plaintext  []byte
+			Error      *struct{ Code string }
+		}
+	}
+	if err := json.Unmarshal(body, &out); err != nil || status != 200 || len(out.Items) != 2 {
+		t.Fatalf("use: %d %s", status, body)
+	}
+	if out.Items[1].Error == nil || out.Items[1].Error.Code != "denied" {
+		t.Errorf("second item: %s", body)
+	}
+	ct, _ := json.Marshal(out.Items[0].Ciphertext)
+	status, body = r.do(c, "POST", "/v1/use", []byte(`{"items":[{"op":"decrypt","key":"payments/cards","ciphertext":`+string(ct)+`}]}`), "")
+	if err := json.Unmarshal(body, &out); err != nil || status != 200 || string(out.Items[0].Plaintext) != "hello" {
+		t.Fatalf("decrypt: %d %s", status, body)
+	}
+}
+
+func TestRestartKeepsEverything(t *testing.T) {
+	dir := t.TempDir()
+	open := custody(t, dir)
+	_, admin, _ := ed25519.GenerateKey(rand.Reader)
+	der, _ := x509.MarshalPKIXPublicKey(admin.Public())
+	secretRoot := open()
+	founded, err := keyserver.Init(t.Context(), keyserver.InitOptions{
+		Dir: dir, Name: "test", Root: secretRoot, Admin: admin, Clock: clock.System(),
+		Keys: members.Keys{Keys: []members.Key{{Name: "ann", Public: der}}, Threshold: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, dir: dir, admin: admin, founded: founded, ended: make(chan error, 1)}
+	r.start(open())
+	r.createKey("k", authority.AES256)
+	app := r.enroll("app1")
+	r.allow(`permit(principal, action, resource);`)
+	first, rel := r.release(app, "k", "encrypt")
+	before := rel.Keys[0]
+	r.stop()
+	if err := <-r.ended; err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	r.start(open())
+	second, rel := r.release(app, "k", "encrypt")
+	if !bytes.Equal(before, rel.Keys[0]) || second.Epoch.Compare(first.Epoch) < 0 {
+		t.Error("after a restart the key or the epoch is another")
+	}
+}
