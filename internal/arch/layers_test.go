@@ -24,10 +24,13 @@ var layers = map[string]int{
 
 	"internal/console": 8, "internal/gateway": 8, "internal/byok": 8, "internal/campaign": 8,
 
-	"internal/agent": 7,
+	"internal/demo": 8,
+
+	"internal/agent": 7, "internal/install": 7,
 
 	"internal/keyserver": 6,
 	"client":             6,
+	"internal/admin":     6,
 
 	"internal/secrets": 5, "internal/relay": 5,
 
