@@ -34,7 +34,7 @@ import (
 
 // rig is a real server on loopback with one admin.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	admin   ed25519.PrivateKey
 	founded *keyserver.Founded
@@ -48,7 +48,7 @@ type rig struct {
 }
 
 // custody makes a root sealed under a key file and hands it out twice.
-func custody(t *testing.T, dir string) func() *root.Secret {
+func custody(t testing.TB, dir string) func() *root.Secret {
 	t.Helper()
 	key := secret.Random(32)
 	r, err := root.Create(filepath.Join(dir, "root"), 1, root.Sealing{Key: key})
@@ -65,7 +65,7 @@ func custody(t *testing.T, dir string) func() *root.Secret {
 	}
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
 	open := custody(t, r.dir)
