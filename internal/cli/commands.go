@@ -8,6 +8,12 @@ import "github.com/spf13/cobra"
 // which help lists them.
 func commands(e *env) []*cobra.Command {
 	makers := []func(*env) *cobra.Command{
+		newInitCommand,
+		newServerCommand,
+		newUnsealCommand,
+		newSealCommand,
+		newConfigCommand,
+		newRootCommand,
 		newProfileCommand,
 		newVersionCommand,
 		newCompletionCommand,

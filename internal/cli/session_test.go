@@ -4,8 +4,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 )
@@ -18,6 +20,7 @@ type session struct {
 	tty      bool // all three streams are a terminal
 	vars     map[string]string
 	terminal *fakeTerminal
+	exec     func(context.Context, []string, *os.File) ([]byte, error)
 
 	out, err bytes.Buffer
 }
@@ -27,6 +30,7 @@ func (s *session) streams() Streams {
 		In: strings.NewReader(s.in), Out: &s.out, Err: &s.err,
 		InTTY: s.tty, OutTTY: s.tty, ErrTTY: s.tty,
 		Getenv: func(name string) string { return s.vars[name] },
+		Exec:   s.exec,
 	}
 	if s.terminal != nil {
 		st.Terminal = func() (Terminal, error) { return s.terminal, nil }

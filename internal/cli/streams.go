@@ -3,8 +3,13 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -24,6 +29,10 @@ type Streams struct {
 	// Getenv looks up one variable of the environment; "" when unset. Nil is
 	// an empty environment.
 	Getenv func(name string) string
+
+	// Exec runs this program anew, as its own process, with the given arguments
+	// and standard input, and returns its standard output. Nil can't.
+	Exec func(ctx context.Context, args []string, in *os.File) ([]byte, error)
 
 	// Terminal opens the controlling terminal for a prompt. Nil, or an error,
 	// means that nobody can be asked.
@@ -48,7 +57,24 @@ func System() Streams {
 		ErrTTY:   term.IsTerminal(int(os.Stderr.Fd())),
 		Getenv:   os.Getenv,
 		Terminal: openTerminal,
+		Exec:     execSelf,
 	}
+}
+
+// execSelf is Exec of a process.
+func execSelf(ctx context.Context, args []string, in *os.File) ([]byte, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stdin = in
+	out, err := cmd.Output()
+	if bad, ok := errors.AsType[*exec.ExitError](err); ok {
+		_, message, _ := strings.Cut(string(bad.Stderr), " ") // without its "error:"
+		return nil, errors.New(strings.TrimSpace(message))
+	}
+	return out, err
 }
 
 // getenv is Getenv that works for the zero Streams.

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"claviger/internal/keyserver"
+	"claviger/internal/root"
+	"claviger/internal/secret"
+)
+
+// controlSocket is the Unix socket in the data directory through which the
+// server is sealed and unsealed. Its mode, and the directory's, is the lock.
+const controlSocket = "control.sock"
+
+// listen opens every port of a server, or none.
+func listen(dir string, c serverConfig) (l keyserver.Listeners, err error) {
+	defer func() {
+		if err != nil {
+			closeListeners(l)
+		}
+	}()
+	if l.Control, err = listenControl(dir); err != nil {
+		return l, err
+	}
+	if l.API, err = net.Listen("tcp", c.Listen); err != nil {
+		return l, asPortTaken(err, c.Listen, "listen")
+	}
+	if c.Metrics != "" {
+		if l.Metrics, err = net.Listen("tcp", c.Metrics); err != nil {
+			return l, asPortTaken(err, c.Metrics, "metrics")
+		}
+	}
+	return l, nil
+}
+
+func closeListeners(l keyserver.Listeners) {
+	for _, c := range []net.Listener{l.API, l.Metrics, l.Control} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// asPortTaken says in one line that an address is taken.
+func asPortTaken(err error, address, key string) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return (&Failure{Code: ExitFailure, Message: "another program listens on " + address, Err: err}).
+		withHint("end that program, or change %s in %s", key, configFile)
+}
+
+// listenControl opens the control socket. A socket that nobody answers on was
+// left by a server that was killed.
+func listenControl(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, controlSocket)
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, &Failure{Code: ExitFailure, Message: "a server runs on this data directory already: " + dir}
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("remove the control socket of a server that was killed: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	return l, nil
+}
+
+// unsealAtStart opens the server with what its configuration names, or by
+// asking. Without either it stays sealed.
+func (e *env) unsealAtStart(ctx context.Context, s *keyserver.Server, dir string, c rootConfig) error {
+	at := filepath.Join(dir, rootDirName)
+	info, err := root.Describe(at)
+	if err != nil {
+		return err
+	}
+	path := c.KeyFile
+	switch {
+	case c.Credential != "":
+		path = filepath.Join(e.getenv("CREDENTIALS_DIRECTORY"), c.Credential)
+		if e.getenv("CREDENTIALS_DIRECTORY") == "" {
+			return (&Failure{Code: ExitNotFound, Message: "there is no systemd credential " + c.Credential, Err: fs.ErrNotExist}).
+				withHint("the unit needs LoadCredential=%s or LoadCredentialEncrypted=%s", c.Credential, c.Credential)
+		}
+	case path != "" && !filepath.IsAbs(path):
+		path = filepath.Join(dir, path)
+	}
+	var with root.Unlock
+	switch {
+	case path != "" && info.Kind == root.KindKeyFile:
+		with.Key, err = root.ReadKey(path)
+	case path != "" && info.Kind == root.KindPassphrase:
+		with.Passphrase, err = e.readSecret(ctx, secretSource{File: path, FD: -1})
+	case info.Kind == root.KindPassphrase:
+		with.Passphrase, err = e.askPassphrase(ctx, "Passphrase of the root secret")
+		if errors.Is(err, errNobody) {
+			return nil
+		}
+	default:
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return unsealWith(ctx, s, at, with)
+}
+
+func unsealWith(ctx context.Context, s *keyserver.Server, at string, with root.Unlock) error {
+	for _, b := range []*secret.Bytes{with.Passphrase, with.Key} {
+		if b != nil {
+			defer b.Wipe()
+		}
+	}
+	r, err := root.Open(at, with)
+	if err != nil {
+		return err
+	}
+	return s.Unseal(ctx, r) // which owns it now
+}
+
+// readBoundedFile reads a file of at most limit bytes.
+func readBoundedFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("read %s: it is larger than %d bytes", path, limit)
+	}
+	return data, nil
+}
