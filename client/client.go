@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"claviger/client/internal/leases"
+	"claviger/client/internal/trust"
+	"claviger/internal/clock"
+	"claviger/internal/transport"
+	"claviger/internal/wire"
+)
+
+const (
+	// newsEvery is how often servers sign statements, and so how old the newest
+	// known one may be before a use of a key asks for the next.
+	newsEvery = 30 * time.Second
+	// newsWait bounds how long a use of a key waits for a statement, newsPause how
+	// soon it tries again after a failure. While a key's staleness bound lasts, a
+	// dead server costs no more than that.
+	newsWait  = 2 * time.Second
+	newsPause = 5 * time.Second
+
+	// DefaultCacheBytes bounds the keys a Client keeps: about 2,000.
+	DefaultCacheBytes = 16 << 20
+)
+
+// Options of Dial. The zero value works.
+type Options struct {
+	// AllowDemo permits a profile of a demo domain, whose keys protect nothing.
+	AllowDemo bool
+	// Reason goes into each request, for policies and the audit log: at most 256
+	// bytes of text.
+	Reason string
+	// Timeout bounds one exchange with one server; zero means 15 s.
+	Timeout time.Duration
+	// CacheBytes bounds the memory of released keys; zero means
+	// DefaultCacheBytes, and negative that one key at a time is kept.
+	CacheBytes int
+	// Clock is nil outside tests.
+	Clock clock.Clock
+}
+
+// Client encrypts and decrypts with keys that key servers lease to it. It is safe
+// for concurrent use; one per process is enough. Close it to forget the keys.
+type Client struct {
+	profile *Profile
+	options Options
+	view    *trust.View
+	net     *network
+	keep    *keeper
+	id      *identity
+	cache   *leases.Cache
+	receipt *receipts
+
+	mu        sync.Mutex // guards what follows
+	newsTried time.Duration
+	newsBusy  bool
+	renewBusy bool
+	renewed   time.Duration // boot time of the last try
+	members   wire.Hash     // the membership that the leases at hand come from
+	closed    bool
+}
+
+// Dial opens a profile for use. It reads files and connects to nobody: the first
+// use of a key does that, and fails with what a server says.
+func Dial(_ context.Context, p *Profile, o Options) (*Client, error) {
+	if o.Clock == nil {
+		o.Clock = clock.System()
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	if p.Demo && !o.AllowDemo {
+		return nil, fmt.Errorf("open %s: %w: this is a demo profile", p.Dir, ErrDemo)
+	}
+	if len(o.Reason) > wire.MaxReason {
+		return nil, fmt.Errorf("open %s: the reason is longer than %d bytes", p.Dir, wire.MaxReason)
+	}
+	c := &Client{
+		profile: p, options: o, keep: &keeper{dir: p.Dir, domain: p.domain}, id: newIdentity(p),
+		cache: leases.NewCache(o.CacheBytes), receipt: newReceipts(p.Dir),
+	}
+	return c, c.open()
+}
+
+func (c *Client) open() error {
+	p := c.profile
+	if err := finishRenewal(p); err != nil {
+		return fmt.Errorf("open %s: %w", p.Dir, err)
+	}
+	if err := c.keep.loadPins(p.Keys); err != nil {
+		return err
+	}
+	mark, err := c.keep.mark()
+	if err != nil {
+		return err
+	}
+	chain, err := c.keep.members()
+	if err != nil {
+		return err
+	}
+	c.view, err = trust.New(trust.Options{
+		Domain: p.domain, Demo: p.Demo, Members: chain, Mark: mark, Keeper: c.keep, Clock: c.options.Clock,
+	})
+	if err != nil {
+		return fmt.Errorf("open %s: %w", p.Dir, err)
+	}
+	if _, err := c.id.get(); err != nil {
+		return fmt.Errorf("open %s: %w", p.Dir, err)
+	}
+	c.members = c.view.Members().Newest
+	c.net, err = newNetwork(c.view, p.Addresses, transport.Options{Timeout: c.options.Timeout, Identity: c.id.certificate})
+	return err
+}
+
+// Close forgets all keys. Streams that were begun go on; new calls fail with
+// ErrClosed.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	closed := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	if closed {
+		return nil
+	}
+	c.cache.Close()
+	c.net.close()
+	return c.receipt.prune()
+}
+
+// Epoch is the newest state of the domain that the client has believed, as
+// generation.position; "0.0" before the first answer.
+func (c *Client) Epoch() string { return c.view.Mark().Epoch.String() }
+
+func (c *Client) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// release asks for items and returns what was believed. The caller wipes the
+// answer.
+func (c *Client) release(ctx context.Context, items []wire.Item) (*trust.Answer, error) {
+	if c.isClosed() {
+		return nil, ErrClosed
+	}
+	c.renewIfDue(ctx)
+	id, err := c.id.get()
+	if err != nil {
+		return nil, err
+	}
+	var out *trust.Answer
+	err = c.net.exchange(ctx, talk{
+		ask: func(p *trust.Peer, hint int64) (*trust.Asked, error) {
+			return c.view.Ask(p, id.trust, trust.Question{Items: items, Reason: c.options.Reason, TimeHint: hint})
+		},
+		hear: func(a *trust.Asked, answer []byte) (err error) {
+			out, err = c.view.Answer(a, answer)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.dropFenced()
+	c.receipt.save(out.Grant)
+	return out, nil
+}
+
+// Refresh gets news of what is revoked, now and not when they are next due. It
+// fails if no server gave any; keys at hand then still count until their
+// staleness bound.
+func (c *Client) Refresh(ctx context.Context) error {
+	if c.isClosed() {
+		return ErrClosed
+	}
+	news, err := c.net.news(ctx)
+	if errors.Is(err, ErrStale) && c.cache.Len() == 0 {
+		return nil // nothing was asked yet, so nothing can have been revoked under us
+	}
+	if err != nil {
+		return fmt.Errorf("get statement: %w", err)
+	}
+	c.cache.DropIf(func(l *leases.Lease) bool { return news.Revokes(l.Item.Revocation, l.Epoch) })
+	c.dropFenced()
+	return nil
+}
+
+// refreshIfDue calls Refresh when the newest word is older than newsEvery and
+// there is something it could end.
+func (c *Client) refreshIfDue(ctx context.Context) {
+	if age, ok := c.view.Age(); !ok || age < newsEvery || c.cache.Len() == 0 {
+		return
+	}
+	now := c.options.Clock.Boot()
+	c.mu.Lock()
+	if c.newsBusy || c.newsTried != 0 && now-c.newsTried < newsPause {
+		c.mu.Unlock()
+		return
+	}
+	c.newsBusy = true
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, newsWait)
+	defer cancel()
+	err := c.Refresh(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newsBusy, c.newsTried = false, 0
+	if err != nil {
+		c.newsTried = c.options.Clock.Boot()
+	}
+}
+
+// dropFenced ends the leases of servers that a change of membership fenced.
+func (c *Client) dropFenced() {
+	state := c.view.Members()
+	c.mu.Lock()
+	changed := c.members != state.Newest
+	c.members = state.Newest
+	c.mu.Unlock()
+	if !changed {
+		return
+	}
+	c.cache.DropIf(func(l *leases.Lease) bool {
+		_, err := state.ServerKey(l.Server)
+		return err != nil
+	})
+}

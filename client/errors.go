@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"errors"
+	"fmt"
+
+	"claviger/client/internal/trust"
+	"claviger/internal/transport"
+)
+
+// Errors that a program may want to tell apart with errors.Is. Those of package
+// envelope (ErrFormat, ErrNoKey, ErrIntegrity) come through as they are.
+var (
+	// ErrIntegrity means that a server or relay sent what no honest one sends. No
+	// key of that answer was used. Keep the profile: it may hold proof.
+	ErrIntegrity = trust.ErrIntegrity
+	// ErrFork means that two signed messages contradict each other on the domain's
+	// history; both are in the profile's proofs directory. It is an ErrIntegrity.
+	ErrFork = trust.ErrFork
+	// ErrRollback means that a server showed an older state than one seen before.
+	ErrRollback = trust.ErrRollback
+	// ErrStale means that a key is at hand, but no word of a server is recent
+	// enough for it to be used, and none could be had.
+	ErrStale = trust.ErrStale
+	// ErrDemo means that a demo domain met a real profile, or the reverse.
+	ErrDemo = trust.ErrDemo
+	// ErrUnavailable means that no server gave an answer that counts. What a
+	// server says unsigned is in the error's text and not to be relied on.
+	ErrUnavailable = errors.New("no server gave an answer")
+	// ErrUnexpectedKey means that a ciphertext, or a server's answer, is of another
+	// key or partition than the ones named.
+	ErrUnexpectedKey = errors.New("not one of the expected keys")
+	// ErrNoExpectation means that a call to open something named no key and didn't
+	// ask for AnyKey.
+	ErrNoExpectation = errors.New("name the keys that may open this, or ask for any key")
+	// ErrCompromised means that the ciphertext is of a key version that is marked
+	// as compromised: what it says may have been written by somebody else.
+	ErrCompromised = errors.New("the key version is compromised")
+	// ErrRevoked is in the tree of a DeniedError that says that client or key is
+	// revoked.
+	ErrRevoked = errors.New("revoked")
+	// ErrInvite means that an invite is malformed, expired or refused.
+	ErrInvite = errors.New("invite is not usable")
+	// ErrExists means that there is a profile already.
+	ErrExists = errors.New("there is a profile already")
+	// ErrNotFound means that there is no profile.
+	ErrNotFound = errors.New("there is no profile")
+	// ErrClosed means that the Client was closed.
+	ErrClosed = errors.New("client is closed")
+)
+
+// DeniedError says that a server's signed answer, or its answer over the pinned
+// connection, was no. Asking another server won't help.
+type DeniedError struct {
+	Client    string // SPIFFE id of who asked
+	Operation string // "encrypt", "decrypt", "enroll", …
+	Key       string // name, or id if asked by id; empty for an enrolment
+	Reason    string // in the server's words, such as "no policy allows it"
+}
+
+// Error gives one sentence with all of it.
+func (e *DeniedError) Error() string {
+	if e.Key == "" {
+		return fmt.Sprintf("%s may not %s: %s", e.Client, e.Operation, e.Reason)
+	}
+	return fmt.Sprintf("%s may not %s with key %s: %s", e.Client, e.Operation, e.Key, e.Reason)
+}
+
+// Is makes errors.Is(err, ErrRevoked) true for the reasons that mean it.
+func (e *DeniedError) Is(target error) bool {
+	return target == ErrRevoked && (e.Reason == "the client is revoked" || e.Reason == "everything is revoked")
+}
+
+// unavailable marks an error of the way to a server.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
+
+// rank orders errors of several servers by how much the caller has to know of
+// them.
+func rank(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, ErrIntegrity):
+		return 4
+	case errors.Is(err, ErrRollback):
+		return 3
+	case errors.Is(err, ErrUnavailable):
+		return 1
+	}
+	return 2
+}
+
+// worse returns the error that ranks higher, the first of equals.
+func worse(a, b error) error {
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
+}
+
+// refusedStatus reports an unsigned refusal that a new introduction or another
+// time in the request might cure.
+func refusedStatus(err error) (status int, ok bool) {
+	refusal, ok := errors.AsType[*transport.Error](err)
+	if !ok {
+		return 0, false
+	}
+	return refusal.Status, true
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"claviger/client/internal/trust"
+	"claviger/internal/wire"
+)
+
+// identity is the client's certificate and key, read again when the files
+// change.
+type identity struct {
+	client            string
+	certFile, keyFile string
+
+	mu     sync.Mutex
+	stamp  [2]stamp
+	loaded *loaded
+}
+
+type loaded struct {
+	trust trust.Identity
+	tls   *tls.Certificate
+	leaf  *x509.Certificate
+}
+
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+func newIdentity(p *Profile) *identity {
+	id := &identity{client: p.Client, certFile: p.CertFile, keyFile: p.KeyFile}
+	if id.certFile == "" {
+		id.certFile, id.keyFile = filepath.Join(p.Dir, fileCert), filepath.Join(p.Dir, fileKey)
+	}
+	return id
+}
+
+// get returns the certificate and key as they are now.
+func (id *identity) get() (*loaded, error) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	now, err := id.stat()
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	if id.loaded != nil && now == id.stamp {
+		return id.loaded, nil
+	}
+	fresh, err := loadIdentity(id.certFile, id.keyFile, id.client)
+	if err != nil {
+		// The files may be in the middle of a change: what was read last still holds.
+		if id.loaded != nil {
+			return id.loaded, nil
+		}
+		return nil, err
+	}
+	id.loaded, id.stamp = fresh, now
+	return fresh, nil
+}
+
+func (id *identity) stat() (out [2]stamp, err error) {
+	for i, name := range []string{id.certFile, id.keyFile} {
+		info, err := os.Stat(name)
+		if err != nil {
+			return out, err
+		}
+		out[i] = stamp{info.ModTime(), info.Size()}
+	}
+	return out, nil
+}
+
+// certificate is the transport's view of get.
+func (id *identity) certificate() (*tls.Certificate, error) {
+	l, err := id.get()
+	if err != nil {
+		return nil, err
+	}
+	return l.tls, nil
+}
+
+func loadIdentity(certFile, keyFile, client string) (*loaded, error) {
+	certs, err := readFile(certFile, maxCertFile)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	keyPEM, err := readFile(keyFile, maxProfile)
+	if err != nil {
+		return nil, fmt.Errorf("read private key: %w", err)
+	}
+	key, err := parseKey(keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read private key: %w", err)
+	}
+	chain, err := parseChain(certs)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return nil, errors.New("read certificate: malformed")
+	}
+	if wire.KeyHash(leaf.PublicKey) != wire.KeyHash(key.Public()) {
+		return nil, errMismatch
+	}
+	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != client {
+		return nil, errors.New("read certificate: it does not name the profile's client")
+	}
+	return &loaded{
+		trust: trust.Identity{Client: client, Chain: chain, Key: key},
+		tls:   &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, leaf: leaf,
+	}, nil
+}
+
+var errMismatch = errors.New("certificate and private key do not belong together")
+
+func parseChain(data []byte) ([][]byte, error) {
+	var chain [][]byte
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" || len(chain) == wire.MaxChain {
+			return nil, errors.New("not a chain of certificates alone")
+		}
+		chain, data = append(chain, block.Bytes), rest
+	}
+	if len(chain) == 0 {
+		return nil, errors.New("no certificate there")
+	}
+	return chain, nil
+}
+
+func formatChain(chain [][]byte) []byte {
+	var out []byte
+	for _, der := range chain {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return out
+}
+
+// parseKey reads an Ed25519 or ECDSA P-256 key, PKCS #8 or SEC 1. Its error never
+// repeats the input.
+func parseKey(data []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("no PEM block")
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return nil, errors.New("the PEM block is no unencrypted private key")
+	}
+	if err != nil {
+		return nil, errors.New("malformed")
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok || wire.KeyHash(signer.Public()).IsZero() {
+		return nil, errors.New("neither Ed25519 nor ECDSA P-256")
+	}
+	return signer, nil
+}
+
+func formatKey(key *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode private key: %w", err)
+	}
+	defer clear(der)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"claviger/internal/wire"
+)
+
+// skew is how far ahead of the expected time a statement may be signed.
+const skew = 30 * time.Second
+
+// News is what a believed statement says.
+type News struct {
+	Epoch   wire.Epoch
+	Revoked []wire.RevocationID
+}
+
+// Revokes reports whether something released at the given epoch under these ids
+// is revoked. What was permitted at an epoch can only be revoked by a later one.
+func (n *News) Revokes(ids []wire.RevocationID, released wire.Epoch) bool {
+	if n.Epoch.Compare(released) <= 0 {
+		return false
+	}
+	for _, r := range n.Revoked {
+		if r == wire.RevokeEverything || slices.Contains(ids, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// Statement believes a signed statement, or says why not. It needs an answered
+// request first: ErrStale without. With ErrMembers, introduce the server and call
+// again.
+func (v *View) Statement(signed []byte) (*News, error) {
+	claim, err := wire.PeekStatement(signed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	key, err := v.state.ServerKey(claim.Server)
+	if err != nil {
+		if !v.state.Contains(claim.Members) {
+			return nil, ErrMembers
+		}
+		return nil, fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
+	}
+	st, err := wire.ParseStatement(signed, key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
+	}
+	if st.Domain != v.domain {
+		return nil, integrity("statement of another domain")
+	}
+	now, ok := v.serverTime(st.Server)
+	if !ok {
+		return nil, fmt.Errorf("%w: nothing was asked yet that dates a statement", ErrStale)
+	}
+	age := time.Duration(now-st.Issued) * time.Millisecond
+	if age < -skew {
+		return nil, integrity("statement from the future")
+	}
+	w := word{st.Epoch, st.Head, st.Members, signed, wire.TypeStatement}
+	if err := v.checkWord(w); err != nil {
+		return nil, err
+	}
+	if err := v.checkpoint(st, w); err != nil {
+		return nil, err
+	}
+	v.freshen(v.moment(), max(age, 0))
+	return &News{Epoch: st.Epoch, Revoked: st.Revoked}, nil
+}
+
+// checkpoint holds a statement's audit checkpoint against the server's last one
+// and keeps both it and the epoch.
+func (v *View) checkpoint(st *wire.Statement, w word) error {
+	next := Checkpoint{Server: st.Server, Issued: st.Issued, Log: st.Checkpoint.Log, Size: st.Checkpoint.Size, Root: st.Checkpoint.Root}
+	m := v.mark
+	m.Checkpoints = slices.Clone(m.Checkpoints)
+	at := slices.IndexFunc(m.Checkpoints, func(c Checkpoint) bool { return c.Server == st.Server })
+	switch {
+	case at < 0:
+		m.Checkpoints = append(m.Checkpoints, next)
+	case m.Checkpoints[at].Issued >= st.Issued:
+		return v.advance(w) // not newer than the one at hand
+	default:
+		if err := goesOn(m.Checkpoints[at], next); err != nil {
+			return err
+		}
+		m.Checkpoints[at] = next
+	}
+	if w.epoch.Compare(m.Epoch) > 0 {
+		m.Epoch, m.Head, m.Witness = w.epoch, w.head, w.signed
+	}
+	m.Type, m.Domain = TypeMark, v.domain
+	return v.keep(m)
+}
+
+// goesOn holds that an audit log has not shrunk or changed.
+func goesOn(last, next Checkpoint) error {
+	switch {
+	case next.Log < last.Log, next.Log == last.Log && next.Size < last.Size:
+		return fmt.Errorf("%w: the server's audit log has become shorter", ErrRollback)
+	case next.Log == last.Log && next.Size == last.Size && next.Root != last.Root:
+		return integrity("the server's audit log has changed")
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"claviger/client/internal/leases"
+	"claviger/client/internal/trust"
+	"claviger/envelope"
+	"claviger/internal/wire"
+)
+
+// Operations of a key for data.
+const (
+	opEncrypt = "encrypt"
+	opDecrypt = "decrypt"
+)
+
+// counts reports whether a lease may be used now.
+func (c *Client) counts(l *leases.Lease) bool { return c.lasts(l) && c.isFresh(l) }
+
+// lasts reports whether a lease has not ended.
+func (c *Client) lasts(l *leases.Lease) bool {
+	return l.Age() < time.Duration(l.Item.Lease)*time.Second && l.Epoch.Generation == c.view.Generation()
+}
+
+// isFresh reports whether a server's word is recent enough for the lease.
+func (c *Client) isFresh(l *leases.Lease) bool {
+	age, ok := c.view.Age()
+	return ok && age < time.Duration(l.Item.Staleness)*time.Second
+}
+
+// lease returns the key for an ask that may be used now: the one at hand, or a
+// new one.
+func (c *Client) lease(ctx context.Context, ask leases.Ask) (*leases.Lease, error) {
+	if c.isClosed() {
+		return nil, ErrClosed
+	}
+	c.refreshIfDue(ctx)
+	good := c.counts
+	if ask.Version == 0 {
+		// What is current, and who may seal, may have changed with the epoch.
+		newest := c.view.Mark().Epoch
+		good = func(l *leases.Lease) bool { return c.counts(l) && l.Epoch.Compare(newest) >= 0 }
+	}
+	l, err := c.cache.Get(ctx, ask, good, func() (*leases.Lease, error) { return c.fetch(ctx, ask) })
+	if err == nil {
+		return l, nil
+	}
+	if errors.Is(err, leases.ErrGone) {
+		return nil, ErrClosed
+	}
+	return c.makeDo(ask, err)
+}
+
+// makeDo falls back on the lease at hand when only the way to the servers is to
+// blame, and says why it can't.
+func (c *Client) makeDo(ask leases.Ask, err error) (*leases.Lease, error) {
+	at := c.cache.Peek(ask)
+	if at == nil || !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrIntegrity) {
+		return nil, err
+	}
+	if c.counts(at) {
+		return at, nil
+	}
+	if c.lasts(at) {
+		return nil, fmt.Errorf("%w: %w", ErrStale, err)
+	}
+	return nil, err
+}
+
+// fetch asks for one key.
+func (c *Client) fetch(ctx context.Context, ask leases.Ask) (*leases.Lease, error) {
+	answer, err := c.release(ctx, []wire.Item{itemOf(ask)})
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Wipe()
+	l, err := c.accept(answer, 0, ask)
+	if _, denied := errors.AsType[*DeniedError](err); denied {
+		// What a server takes back is gone, whatever time was left.
+		c.cache.Drop(ask)
+	}
+	return l, err
+}
+
+func itemOf(ask leases.Ask) wire.Item {
+	item := wire.Item{
+		Name: ask.Name, Version: ask.Version, Purpose: wire.PurposeData,
+		Partition: []byte(ask.Partition), Operations: []string{ask.Operations},
+	}
+	if ask.Name == "" {
+		item.ID = ask.ID[:]
+	}
+	return item
+}
+
+// accept makes a lease of one item of a believed answer, or the error that it
+// stands for. It takes the item's key.
+func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*leases.Lease, error) {
+	item := answer.Items[index]
+	if item.Decision != wire.DecisionAllowed {
+		key := ask.Name
+		if key == "" {
+			key = ask.ID.String()
+		}
+		return nil, &DeniedError{Client: c.profile.Client, Operation: ask.Operations, Key: key, Reason: item.Reason}
+	}
+	if item.Lease == 0 || item.Staleness == 0 {
+		return nil, fmt.Errorf("%w: the key of %s is leased for no time", ErrStale, item.Name)
+	}
+	// Security: sealing with a version that is not the active one would undo a
+	// rotation, or use a key known to others.
+	if ask.Operations == opEncrypt && item.State != wire.StateActive {
+		return nil, fmt.Errorf("%w: a %s version was released for sealing", ErrIntegrity, item.State)
+	}
+	if err := c.keep.pin(item.Name, item.KeyID); err != nil {
+		return nil, err
+	}
+	key, err := envelope.NewLeafKey(envelope.Ref{
+		Domain: c.profile.domain, KeyID: item.KeyID, Version: item.Version,
+		Partition: item.Partition, HidePartition: ask.Hidden,
+	}, item.Key.Expose())
+	runtime.KeepAlive(item.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIntegrity, err)
+	}
+	return leases.New(leases.Terms{
+		Item: item.GrantItem, Epoch: answer.Epoch, Server: answer.Server, Grant: wire.Sum("receipt", answer.Grant),
+		Age: func() time.Duration { return c.view.Elapsed(answer) },
+	}, key), nil
+}
+
+// use runs f with the key for an ask. A lease that ends between the two steps is
+// fetched once more.
+func (c *Client) use(ctx context.Context, ask leases.Ask, f func(*leases.Lease, *envelope.LeafKey) error) error {
+	for try := 0; ; try++ {
+		l, err := c.lease(ctx, ask)
+		if err != nil {
+			return err
+		}
+		err = l.Use(func(k *envelope.LeafKey) error { return f(l, k) })
+		if !errors.Is(err, leases.ErrGone) || try == maxUses {
+			return err
+		}
+	}
+}
+
+// maxUses bounds how often a use is tried when the cache is too small for what
+// runs at the same time.
+const maxUses = 3

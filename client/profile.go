@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"claviger/internal/wire"
+)
+
+// Names in a profile's directory.
+const (
+	fileProfile  = "profile.json"
+	fileCert     = "cert.pem"
+	fileKey      = "key.pem"
+	fileMembers  = "members"
+	fileMark     = "mark"
+	filePins     = "pins.json"
+	fileLock     = "lock"
+	dirReceipts  = "receipts"
+	dirProofs    = "proofs"
+	kindClient   = "client"
+	schema       = 1
+	maxProfile   = 64 << 10
+	maxCertFile  = 256 << 10
+	maxAddresses = 16
+)
+
+// ExpectedKey is a key that the profile's owner expects ciphertexts to be of.
+type ExpectedKey struct {
+	Name string `json:"name"`
+	ID   string `json:"id,omitempty"` // hexadecimal; empty until it is known
+}
+
+// Profile is a client's directory: who it is, which domain it trusts, and what
+// it has seen. Make one with Enroll, read one with OpenProfile. The directory is
+// 0700 and its files are 0600: key.pem is the client's private key.
+type Profile struct {
+	Dir       string
+	Demo      bool          // the domain is a demo
+	Domain    string        // domain id, hexadecimal
+	Addresses []string      // host:port of servers, in order of preference
+	Client    string        // the client's SPIFFE id
+	Keys      []ExpectedKey // what Decrypt may expect if its caller has nothing better
+	// CertFile and KeyFile name a certificate chain and its key, PEM, that
+	// somebody else keeps up to date; empty if the profile has its own.
+	CertFile, KeyFile string
+
+	domain wire.DomainID
+}
+
+type profileFile struct {
+	Schema    int           `json:"schema"`
+	Kind      string        `json:"kind"`
+	Demo      bool          `json:"demo"`
+	Domain    string        `json:"domain"`
+	Addresses []string      `json:"addresses"`
+	Client    string        `json:"client"`
+	Keys      []ExpectedKey `json:"keys"`
+	CertFile  string        `json:"cert_file,omitempty"`
+	KeyFile   string        `json:"key_file,omitempty"`
+}
+
+// OpenProfile reads the profile in a directory. ErrNotFound if there is none.
+func OpenProfile(dir string) (*Profile, error) {
+	data, err := readFile(filepath.Join(dir, fileProfile), maxProfile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open profile %s: %w", dir, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open profile: %w", err)
+	}
+	var f profileFile
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&f); err != nil || decoder.More() {
+		return nil, fmt.Errorf("open profile %s: %s is malformed", dir, fileProfile)
+	}
+	p := &Profile{
+		Dir: dir, Demo: f.Demo, Domain: f.Domain, Addresses: f.Addresses, Client: f.Client, Keys: f.Keys,
+		CertFile: f.CertFile, KeyFile: f.KeyFile,
+	}
+	if f.Schema != schema || f.Kind != kindClient {
+		return nil, fmt.Errorf("open profile %s: it is no client's profile of schema %d", dir, schema)
+	}
+	return p, p.check()
+}
+
+func (p *Profile) check() error {
+	id, err := hex.DecodeString(p.Domain)
+	if err != nil || len(id) != len(p.domain) {
+		return fmt.Errorf("open profile %s: the domain id is malformed", p.Dir)
+	}
+	p.domain = wire.DomainID(id)
+	if !wire.ValidID(p.Client) || len(p.Addresses) == 0 || len(p.Addresses) > maxAddresses || (p.CertFile == "") != (p.KeyFile == "") {
+		return fmt.Errorf("open profile %s: client, addresses or certificate files are malformed", p.Dir)
+	}
+	for _, k := range p.Keys {
+		if _, err := parseKeyID(k.ID); k.ID != "" && err != nil || !wire.ValidKeyName(k.Name) {
+			return fmt.Errorf("open profile %s: an expected key is malformed", p.Dir)
+		}
+	}
+	return nil
+}
+
+// Save writes changed Addresses and Keys back.
+func (p *Profile) Save() error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	return p.write(p.Dir)
+}
+
+func (p *Profile) write(dir string) error {
+	f := profileFile{
+		Schema: schema, Kind: kindClient, Demo: p.Demo, Domain: p.Domain, Addresses: p.Addresses, Client: p.Client,
+		Keys: p.Keys, CertFile: p.CertFile, KeyFile: p.KeyFile,
+	}
+	if f.Keys == nil {
+		f.Keys = []ExpectedKey{}
+	}
+	data, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write profile: %w", err)
+	}
+	return writeFile(filepath.Join(dir, fileProfile), append(data, '\n'))
+}
+
+func parseKeyID(s string) (wire.KeyID, error) {
+	id, err := hex.DecodeString(s)
+	if err != nil || len(id) != len(wire.KeyID{}) {
+		return wire.KeyID{}, errors.New("key id is not 32 hexadecimal digits")
+	}
+	return wire.KeyID(id), nil
+}
+
+// createDir makes the directory of a new profile, and its parents.
+func createDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create profile: %w", err)
+	}
+	return nil
+}

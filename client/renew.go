@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"claviger/client/internal/trust"
+	"claviger/internal/secret"
+)
+
+// A renewal writes key and certificate under these names first, then renames the
+// key, then the certificate. finishRenewal ends what a crash left half done.
+const (
+	fileNextKey  = "next-key.pem"
+	fileNextCert = "next-cert.pem"
+)
+
+// renewPause is how soon a renewal that failed is tried again.
+const renewPause = time.Minute
+
+// Renew replaces the client's certificate and key by new ones for the same name.
+// Requests do it by themselves once two thirds of a certificate's lifetime are
+// over. A certificate of somebody else's CA is theirs to renew: an error then.
+func (c *Client) Renew(ctx context.Context) error {
+	if c.isClosed() {
+		return ErrClosed
+	}
+	if c.profile.CertFile != "" {
+		return errors.New("renew certificate: it is not of the domain's own CA; whoever issued it renews it")
+	}
+	id, err := c.id.get()
+	if err != nil {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("renew certificate: %w", err)
+	}
+	var got *trust.Enrolled
+	err = c.net.exchange(ctx, talk{
+		ask: func(p *trust.Peer, _ int64) (*trust.Asked, error) { return c.view.Renew(p, id.trust, key) },
+		hear: func(a *trust.Asked, answer []byte) (err error) {
+			got, err = c.view.Enrolled(a, answer, key)
+			return err
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("renew certificate: %w", err)
+	}
+	if got.Reason != "" {
+		return &DeniedError{Client: c.profile.Client, Operation: "renew", Reason: got.Reason}
+	}
+	if err := c.writeRenewal(key, got.Chain); err != nil {
+		return fmt.Errorf("renew certificate: %w", err)
+	}
+	c.net.refresh()
+	return nil
+}
+
+func (c *Client) writeRenewal(key *ecdsa.PrivateKey, chain [][]byte) error {
+	keyPEM, err := formatKey(key)
+	if err != nil {
+		return err
+	}
+	defer secret.Wipe(keyPEM)
+	dir := c.profile.Dir
+	return locked(dir, func() error {
+		if err := writeFile(filepath.Join(dir, fileNextCert), formatChain(chain)); err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, fileNextKey), keyPEM); err != nil {
+			return err
+		}
+		return installRenewal(dir)
+	})
+}
+
+// installRenewal puts the next key and certificate in place.
+func installRenewal(dir string) error {
+	err := os.Rename(filepath.Join(dir, fileNextKey), filepath.Join(dir, fileKey))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(filepath.Join(dir, fileNextCert), filepath.Join(dir, fileCert)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// finishRenewal completes a renewal that a crash cut short. Without the next
+// key, which is written last and moved first, either nothing happened yet or
+// only the certificate is left to move: its key says which.
+func finishRenewal(p *Profile) error {
+	if _, err := os.Stat(filepath.Join(p.Dir, fileNextCert)); p.CertFile != "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return locked(p.Dir, func() error {
+		next := filepath.Join(p.Dir, fileNextCert)
+		for _, key := range []string{fileNextKey, fileKey} {
+			if _, err := loadIdentity(next, filepath.Join(p.Dir, key), p.Client); err == nil {
+				return installRenewal(p.Dir)
+			}
+		}
+		if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("finish renewal: %w", err)
+		}
+		return nil
+	})
+}
+
+// renewIfDue renews in passing. That it fails stops nobody: the certificate at
+// hand still counts until it ends, and the request that follows says more.
+func (c *Client) renewIfDue(ctx context.Context) {
+	if c.profile.CertFile != "" {
+		return
+	}
+	id, err := c.id.get()
+	if err != nil {
+		return
+	}
+	life := id.leaf.NotAfter.Sub(id.leaf.NotBefore)
+	if c.view.Now().Before(id.leaf.NotBefore.Add(life * 2 / 3)) {
+		return
+	}
+	now := c.options.Clock.Boot()
+	c.mu.Lock()
+	due := !c.renewBusy && (c.renewed == 0 || now-c.renewed >= renewPause)
+	c.renewBusy = c.renewBusy || due
+	c.mu.Unlock()
+	if !due {
+		return
+	}
+	_ = c.Renew(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.renewBusy, c.renewed = false, c.options.Clock.Boot()
+}
