@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -178,15 +179,30 @@ func (s *fakeServer) answer(r *http.Request, body []byte) ([]byte, error) {
 	case "/v1/admin/pending":
 		return s.pending(r.Context())
 	case "/v1/admin/status":
-		return []byte(`{"schema":1,"state":"ok"}`), nil
+		return []byte(`{"schema":1,"epoch":"1.1","audit":{"log":1,"leaves":1005}}`), nil
 	case "/v1/admin/audit":
-		return []byte(`{"schema":1,"leaves":[{"log":1,"index":7,"leaf":{"kind":"decision"}}]}`), nil
+		return s.leaves(r.URL.Query()), nil
 	case "/v1/admin/audit/export":
 		return bytes.Repeat([]byte("archive "), 1000), nil
 	case "/v1/admin/backup":
 		return []byte("backup of " + r.Method), nil
 	}
 	return nil, &ServerError{Status: 404, Code: "not-found", Message: "no such route"}
+}
+
+// leaves answers like a log of 1005 leaves.
+func (s *fakeServer) leaves(q url.Values) []byte {
+	from, _ := strconv.ParseUint(q.Get("from"), 10, 64)
+	n, _ := strconv.ParseUint(q.Get("n"), 10, 64)
+	out := []Leaf{}
+	for i := from; i < min(from+min(n, 1000), 1005); i++ {
+		out = append(out, Leaf{Log: 1, Index: i, Kind: "decision"})
+	}
+	data, err := json.Marshal(map[string]any{"schema": 1, "leaves": out})
+	if err != nil {
+		s.t.Error(err)
+	}
+	return data
 }
 
 func (s *fakeServer) pending(ctx context.Context) ([]byte, error) {

@@ -9,58 +9,165 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
+	"time"
+
+	"claviger/internal/authority"
+	"claviger/internal/policy"
 )
 
-// Status is what the server says of itself, as JSON: its members are documented
-// with `claviger status`. It is the server's word and no more.
-func (s *Session) Status(ctx context.Context) (json.RawMessage, error) {
-	data, err := s.call(ctx, request{method: http.MethodGet, target: "/v1/admin/status", limit: maxAnswer})
+// maxStatus and maxLeaves bound answers in JSON; pageLeaves is how many leaves a
+// server shows at once.
+const (
+	maxStatus  = 1 << 20
+	maxLeaves  = 32 << 20
+	pageLeaves = 1000
+)
+
+// Status is what a server says of itself and of the domain. It is the server's
+// word: what the log says is in Session.State.
+type Status struct {
+	Server  string `json:"server"`
+	Epoch   string `json:"epoch"`
+	Head    string `json:"head"`
+	Strict  bool   `json:"strict"`
+	Erasure uint64 `json:"erasure_epoch"`
+	Audit   struct {
+		Log     uint64 `json:"log"`
+		Leaves  uint64 `json:"leaves"`
+		GivenUp string `json:"given_up"`
+	} `json:"audit"`
+	Protection  string   `json:"memory_protection"` // memfd_secret, mlock or none
+	Unprotected int      `json:"unprotected_bytes"`
+	Problems    []string `json:"problems"`
+}
+
+// Status asks the server how it is.
+func (s *Session) Status(ctx context.Context) (*Status, error) {
+	data, err := s.call(ctx, request{method: http.MethodGet, target: "/v1/admin/status", limit: maxStatus})
 	if err != nil {
 		return nil, err
 	}
-	if !json.Valid(data) {
-		return nil, fmt.Errorf("%w: its status is no JSON", ErrIntegrity)
+	var out Status
+	if err := json.Unmarshal(data, &out); err != nil {
+		return nil, fmt.Errorf("%w: its status: %w", ErrIntegrity, err)
 	}
-	return bytes.TrimSpace(data), nil
+	return &out, nil
 }
 
-// AuditLeaf is one leaf of a server's audit log as the server shows it.
-type AuditLeaf struct {
-	Log   uint64          `json:"log"`
-	Index uint64          `json:"index"`
-	Leaf  json.RawMessage `json:"leaf"`
+// Leaf is one leaf of a server's audit log as the server shows it. docs/audit.md
+// explains the fields.
+type Leaf struct {
+	Log        uint64   `json:"log"`
+	Index      uint64   `json:"index"`
+	Time       string   `json:"time"` // RFC 3339, UTC
+	Kind       string   `json:"kind"`
+	Caller     string   `json:"caller,omitempty"`
+	Action     string   `json:"action,omitempty"`
+	Operations []string `json:"operations,omitempty"`
+	Resource   string   `json:"resource,omitempty"`
+	KeyID      string   `json:"key_id,omitempty"`
+	Version    uint64   `json:"version,omitempty"`
+	Purpose    string   `json:"purpose,omitempty"`
+	Partition  []byte   `json:"partition,omitempty"` // base64
+	Route      string   `json:"route,omitempty"`
+	Stated     string   `json:"stated_reason,omitempty"`
+	Epoch      string   `json:"epoch"`
+	Decision   string   `json:"decision,omitempty"`
+	Reason     string   `json:"reason,omitempty"`
+	Policies   []string `json:"policies,omitempty"`
+	PolicySet  string   `json:"policy_set,omitempty"`
+	KC         string   `json:"kc,omitempty"`
+	Lease      uint64   `json:"lease_seconds,omitempty"`
+	Of         string   `json:"outcome_of,omitempty"`
+	Count      uint64   `json:"count,omitempty"`
+	Request    string   `json:"request,omitempty"`
 }
 
-// AuditQuery says which leaves are wanted.
-type AuditQuery struct {
-	Log  uint64 // 0: the newest log
-	From int64  // index of the first; below 0 counts from the end
-	N    int    // at most
-}
-
-// Audit reads leaves of the server's audit log. They are shown, not proved:
-// Export and package audit do that.
-func (s *Session) Audit(ctx context.Context, q AuditQuery) ([]AuditLeaf, error) {
-	v := url.Values{"n": {strconv.Itoa(q.N)}}
-	if q.Log > 0 {
-		v.Set("log", strconv.FormatUint(q.Log, 10))
-	}
-	if q.From != 0 {
-		v.Set("from", strconv.FormatInt(q.From, 10))
-	}
-	data, err := s.call(ctx, request{method: http.MethodGet, target: "/v1/admin/audit?" + v.Encode(), limit: 8 * maxAnswer})
+// Leaves reads up to n leaves of the server's audit log from an index on. They
+// are shown, not proved: Export and package audit do that.
+func (s *Session) Leaves(ctx context.Context, log, from uint64, n int) ([]Leaf, error) {
+	target := "/v1/admin/audit?log=" + strconv.FormatUint(log, 10) + "&from=" + strconv.FormatUint(from, 10) + "&n=" + strconv.Itoa(n)
+	data, err := s.call(ctx, request{method: http.MethodGet, target: target, limit: maxLeaves})
 	if err != nil {
 		return nil, err
 	}
 	var answer struct {
-		Leaves []AuditLeaf `json:"leaves"`
+		Leaves []Leaf `json:"leaves"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return nil, fmt.Errorf("%w: its audit log: %w", ErrIntegrity, err)
 	}
 	return answer.Leaves, nil
+}
+
+// Recent reads the newest leaves, up to n, oldest first.
+func (s *Session) Recent(ctx context.Context, n int) ([]Leaf, error) {
+	status, err := s.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	from := status.Audit.Leaves - min(uint64(n), status.Audit.Leaves)
+	var out []Leaf
+	for len(out) < n {
+		page, err := s.Leaves(ctx, status.Audit.Log, from, min(n-len(out), pageLeaves))
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 {
+			break
+		}
+		out, from = append(out, page...), page[len(page)-1].Index+1
+	}
+	return out, nil
+}
+
+// Decisions turns leaves into the requests that policy decided, each once, for
+// replaying them against another set. Of a leaf for a release every operation
+// counts, and the release itself.
+func Decisions(state *authority.State, leaves []Leaf) []policy.Request {
+	var out []policy.Request
+	seen := map[string]bool{}
+	for _, l := range leaves {
+		key := state.KeyNamed(l.Resource)
+		if l.Kind != "decision" || key == nil || l.Purpose == "" && len(l.Operations) == 0 {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339Nano, l.Time)
+		if err != nil {
+			continue
+		}
+		actions := l.Operations
+		if l.Action == "release" {
+			actions = append([]string{"release"}, actions...)
+		}
+		for _, action := range actions {
+			r := UseRequest(state, l.Caller, action, key)
+			r.Context = policy.Context{Time: at, Purpose: l.Purpose, Partition: string(l.Partition), Reason: l.Stated, Route: l.Route}
+			name := fmt.Sprintf("%q %q %q %q %q", l.Caller, action, l.Resource, l.Purpose, l.Partition)
+			if !seen[name] {
+				seen[name] = true
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// UseRequest is the question whether a client may do action with a key, as a key
+// server puts it. The caller sets the context.
+func UseRequest(state *authority.State, client, action string, key *authority.Key) policy.Request {
+	res := policy.Resource{Type: "Key", Name: key.Name, Attributes: map[string]any{"algorithm": key.Algorithm}}
+	if level := map[string]int64{"software": 1, "tpm": 2, "tee": 3}[key.Settings.Attestation]; level > 0 {
+		res.Attributes["attestation"] = level
+	}
+	for _, t := range key.Settings.Tags {
+		if res.Tags == nil {
+			res.Tags = map[string]string{}
+		}
+		res.Tags[t.Name] = t.Value
+	}
+	return policy.Request{Principal: policy.Workload(client, state.Members.Genesis.Name), Action: action, Resource: res}
 }
 
 // Export copies the server's audit archive to w (package audit checks it).
@@ -84,4 +191,22 @@ func (s *Session) copy(ctx context.Context, w io.Writer, r request) (int64, erro
 		return n, fmt.Errorf("receive: %w", err)
 	}
 	return n, nil
+}
+
+// Health asks one address, without believing it, what it says of itself: "ok",
+// "sealed" or "failing".
+func Health(ctx context.Context, address string) (string, error) {
+	client := newHTTP(anyServer())
+	defer client.CloseIdleConnections()
+	data, err := get(ctx, client, "https://"+address+"/v1/health", maxStatus)
+	if err != nil {
+		return "", err
+	}
+	var answer struct {
+		Status string `json:"status"`
+	}
+	if err := json.Unmarshal(bytes.TrimSpace(data), &answer); err != nil || answer.Status == "" {
+		return "", fmt.Errorf("%w: no key server answers at %s", ErrUnreachable, address)
+	}
+	return answer.Status, nil
 }
