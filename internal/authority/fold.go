@@ -5,6 +5,10 @@ package authority
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -13,8 +17,23 @@ import (
 // ErrRefused means that a body doesn't hold: it would be void in the log.
 var ErrRefused = errors.New("refused")
 
+// errBase means that a body's base is unknown here. A server that is behind may
+// find it by catching up.
+var errBase = fmt.Errorf("%w: its base is not on this log", ErrRefused)
+
 // objectMembers is the one object of the member chain.
 const objectMembers = "members"
+
+const (
+	// maxBodyLife bounds how far ahead of its record a body may expire: the time
+	// it may wait for signatures, and an hour for clocks that disagree.
+	maxBodyLife = PendingLife + time.Hour
+	// maxVoidReason bounds what is kept of a void record's reason, in bytes.
+	maxVoidReason = 200
+	// forgetFrom is the number of applied body ids that is not worth a search for
+	// expired ones.
+	forgetFrom = 4096
+)
 
 // RevocationNamer gives a client's revocation id. Servers derive it from the
 // root, so that statements don't show who is meant; admins, who only replay,
@@ -35,10 +54,12 @@ type input struct {
 type effect func()
 
 // change is what a kind's handler gives back: the object that the body is about,
-// and the effect that it has if nothing speaks against it.
+// the effect that it has if nothing speaks against it, and whether this body
+// takes a quorum although others of its kind don't.
 type change struct {
 	object string
 	apply  effect
+	quorum bool
 }
 
 // Found starts a state from the first record.
@@ -57,16 +78,15 @@ func Found(link wire.Link, entry []byte) (*State, error) {
 		keys: map[wire.KeyID]*Key{}, names: map[string]wire.KeyID{}, clients: map[string]*Client{},
 		invites: map[wire.BodyID]*InviteState{}, inviteRule: map[string][]string{},
 		anchors: map[wire.ServerID]wire.Checkpoint{}, receipts: map[wire.ServerID]Receipt{},
-		confirmed: map[string]bool{}, applied: map[wire.BodyID]int64{}, objects: map[string]wire.Hash{},
-		recoverAt: map[wire.Hash]int64{}, heads: []wire.Hash{head}, membersAt: 1, rules: Table(),
+		confirmed: map[wire.Hash]bool{}, applied: map[wire.BodyID]int64{}, objects: map[string]wire.Hash{},
+		recoverAt: map[wire.Hash]int64{}, joinedIn: map[wire.ServerID]uint64{}, heads: []wire.Hash{head},
+		membersAt: 1, forgetAt: forgetFrom, rules: Table(),
 	}
 	signed, err := wire.ParseSigned(wire.TypeBody, entry, wire.MaxBody)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range m.Signers(signed) {
-		s.confirmed[name] = true
-	}
+	s.confirm(signed)
 	return s, nil
 }
 
@@ -81,17 +101,29 @@ func (s *State) Fold(link wire.Link, entry []byte, namer RevocationNamer) error 
 		return err
 	}
 	apply, err := s.plan(link, entry, namer)
-	if err != nil {
-		kind := ""
-		if signed, body, err := parseEntry(entry); err == nil && signed != nil {
-			kind = body.Kind
-		}
-		s.Voids = append(s.Voids, Void{Epoch: link.Epoch, Kind: kind, Reason: err.Error()})
-	} else {
+	switch {
+	case err == nil:
 		apply()
+	// Security: a generation that rose without a quorum would make clients drop
+	// what they know; such a record can't be passed over.
+	case link.Epoch.Generation != s.Epoch.Generation:
+		return fmt.Errorf("%w: record %d raises the generation and is void: %w", ErrLog, link.Epoch.Position, err)
+	default:
+		s.Voids = append(s.Voids, newVoid(link.Epoch, entry, err))
 	}
 	s.advance(link)
 	return nil
+}
+
+func newVoid(at wire.Epoch, entry []byte, why error) Void {
+	v := Void{Epoch: at, Reason: why.Error()}
+	if _, body, err := parseEntry(entry); err == nil {
+		v.Kind = body.Kind
+	}
+	if len(v.Reason) > maxVoidReason {
+		v.Reason = strings.ToValidUTF8(v.Reason[:maxVoidReason], "") + "…"
+	}
+	return v
 }
 
 func (s *State) advance(link wire.Link) {
@@ -127,9 +159,6 @@ func (s *State) plan(link wire.Link, entry []byte, namer RevocationNamer) (effec
 	if err := s.timely(in); err != nil {
 		return nil, err
 	}
-	if err := s.authorised(&in); err != nil {
-		return nil, err
-	}
 	ch, err := s.handle(in, namer)
 	if err != nil {
 		return nil, err
@@ -142,21 +171,34 @@ func (s *State) plan(link wire.Link, entry []byte, namer RevocationNamer) (effec
 	if restores := body.Kind == members.KindRestore; restores != (link.Epoch.Generation != s.Epoch.Generation) {
 		return nil, fmt.Errorf("%w: only a restore raises the generation", ErrRefused)
 	}
+	// Security: the signer table. It is asked last, so that what only lacks
+	// signatures can be told from what no signature would help.
+	if err := s.authorised(&in, ch.quorum); err != nil {
+		return nil, err
+	}
 	return func() { ch.apply(); s.remember(in, ch.object) }, nil
 }
 
 // remember notes what an applied body leaves behind whatever its kind.
 func (s *State) remember(in input, object string) {
 	s.applied[in.body.ID] = in.body.Expires
-	if len(s.applied) > 4096 {
-		for id, expires := range s.applied {
-			if expires < in.link.Time {
-				delete(s.applied, id)
-			}
-		}
+	if len(s.applied) >= s.forgetAt {
+		maps.DeleteFunc(s.applied, func(_ wire.BodyID, expires int64) bool { return expires < in.link.Time })
+		s.forgetAt = max(forgetFrom, 2*len(s.applied))
 	}
 	if in.byAdmin && object != objectMembers {
 		s.objects[object] = wire.BodyHash(in.signed.Payload)
+	}
+	s.confirm(in.signed)
+}
+
+// confirm notes the authority keys that have signed.
+func (s *State) confirm(signed *wire.Signed) {
+	names := s.Members.Signers(signed)
+	for _, k := range s.Members.Keys.Keys {
+		if slices.Contains(names, k.Name) {
+			s.confirmed[k.Hash()] = true
+		}
 	}
 }
 
@@ -168,12 +210,12 @@ func (s *State) timely(in input) error {
 		return fmt.Errorf("%w: it belongs to another trust domain", ErrRefused)
 	case b.Expires < in.link.Time:
 		return fmt.Errorf("%w: it has expired", ErrRefused)
+	case b.Expires > in.link.Time+maxBodyLife.Milliseconds():
+		return fmt.Errorf("%w: it would hold for longer than %d days", ErrRefused, PendingLife/(24*time.Hour))
 	case s.wasApplied(b.ID):
 		return fmt.Errorf("%w: it was applied before", ErrRefused)
-	}
-	head, ok := s.HeadAt(b.Base.Position)
-	if !ok || head != b.BaseHead || b.Base.Generation > s.Epoch.Generation {
-		return fmt.Errorf("%w: its base is not on this log", ErrRefused)
+	case !s.on(b.Base, b.BaseHead):
+		return errBase
 	}
 	// Security: who signed may have been trusted then and not now.
 	if b.Base.Position < s.membersAt {
@@ -184,24 +226,28 @@ func (s *State) timely(in input) error {
 
 func (s *State) wasApplied(id wire.BodyID) bool { _, ok := s.applied[id]; return ok }
 
-// authorised holds the signer table.
-func (s *State) authorised(in *input) error {
+// authorised holds the signer table. Quorum says that this body takes the
+// threshold under a rule that lets one admin do less.
+func (s *State) authorised(in *input, quorum bool) error {
 	in.byAdmin = len(in.admins) > 0
-	quorum := uint64(len(in.admins)) >= s.Members.Keys.Threshold
+	enough := uint64(len(in.admins)) >= s.Members.Keys.Threshold
 	switch s.rules[in.body.Kind] {
 	case Chain:
-		return nil // State.Apply of package members holds its own rules
+		return nil // Apply of package members holds its own rules
 	case Quorum:
-		return s.need(quorum, in)
+		return s.need(enough, in)
 	case OneAdmin, RuledAdmin, QuorumIfLoose:
-		return s.need(in.byAdmin, in)
+		return s.need(in.byAdmin && (enough || !quorum), in)
 	case AdminOrServer:
 		if in.byAdmin {
 			return nil
 		}
 		return s.byServer(in)
 	case RecoverQuorum:
-		return s.byRecovery(in)
+		if err := s.Members.RecoveryQuorum(in.signed); err != nil {
+			return fmt.Errorf("recovery quorum: %w", err)
+		}
+		return nil
 	case ServerAlone:
 		in.byAdmin = false
 		return s.byServer(in)
@@ -225,19 +271,6 @@ func (s *State) byServer(in *input) error {
 	}
 	if err := in.signed.Verify(key); err != nil {
 		return fmt.Errorf("%w: server %s has not signed", members.ErrThreshold, in.link.Server)
-	}
-	return nil
-}
-
-func (s *State) byRecovery(in *input) error {
-	valid := 0
-	for _, k := range s.Members.Recovery.Keys {
-		if pub, err := k.PublicKey(); err == nil && in.signed.Verify(pub) == nil {
-			valid++
-		}
-	}
-	if t := s.Members.Recovery.Threshold; t == 0 || uint64(valid) < t {
-		return fmt.Errorf("%w: %d of %d of the recovery quorum", members.ErrThreshold, valid, t)
 	}
 	return nil
 }

@@ -3,8 +3,11 @@
 package authority
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -17,7 +20,7 @@ func (s *State) handle(in input, namer RevocationNamer) (change, error) {
 	}
 	switch in.body.Kind {
 	case KindConfirm:
-		return on(in, s.confirm)
+		return on(in, s.firstSignature)
 	case KindPolicy:
 		return on(in, s.setPolicy)
 	case KindRecoverBegin:
@@ -52,7 +55,33 @@ func on[P any](in input, handler func(input, *P) (change, error)) (change, error
 	if err := wire.Unmarshal(in.body.Payload, &p, wire.MaxBody); err != nil {
 		return change{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	if n := len(reason(any(&p))); n > wire.MaxReason {
+		return refuse("a reason of %d bytes", n)
+	}
 	return handler(in, &p)
+}
+
+// reason is the free text that a payload carries.
+func reason(payload any) string {
+	switch p := payload.(type) {
+	case *Policy:
+		return p.Reason
+	case *Subject:
+		return p.Reason
+	case *KeyCreate:
+		return p.Reason
+	case *KeySettings:
+		return p.Reason
+	case *KeyRef:
+		return p.Reason
+	case *VersionRef:
+		return p.Reason
+	case *Destroy:
+		return p.Reason
+	case *BackupGone:
+		return p.Reason
+	}
+	return ""
 }
 
 func refuse(format string, args ...any) (change, error) {
@@ -62,25 +91,87 @@ func refuse(format string, args ...any) (change, error) {
 // memberChange applies a link of the member chain, unless it would leave nobody
 // who serves: the lock-out guard.
 func (s *State) memberChange(in input) (change, error) {
+	if s.locksOut(in.body) {
+		return refuse("no server would be left to serve; join another one first")
+	}
 	next, err := s.Members.Apply(in.entry)
 	if err != nil {
 		return change{}, err
 	}
-	active := func(m members.Member) bool { return m.Status == members.StatusActive }
-	if !slices.ContainsFunc(next.Servers, active) {
-		return refuse("no server would be left to serve; join another one first")
+	if err := s.recoveryDue(in); err != nil {
+		return change{}, err
 	}
-	if in.body.Kind == members.KindRecover {
-		begun, ok := s.recoverAt[wire.Sum("recover", in.body.Payload)]
-		if due := begun + int64(s.Members.Recovery.Wait)*1000; !ok || in.link.Time < due {
-			return refuse("the recovery was not announced %d seconds ago", s.Members.Recovery.Wait)
-		}
+	if err := s.restoresThis(in.body); err != nil {
+		return change{}, err
 	}
-	return change{objectMembers, func() {
-		s.Members = next
-		s.membersAt = in.link.Epoch.Position
+	return change{object: objectMembers, apply: func() { s.setMembers(in, next) }}, nil
+}
+
+func (s *State) setMembers(in input, next *members.State) {
+	switch in.body.Kind {
+	case members.KindKeys, members.KindRecovery, members.KindRecover:
+		// What was announced was announced to other people.
 		clear(s.recoverAt)
-	}}, nil
+	case members.KindJoin:
+		s.joinedIn[next.Servers[len(next.Servers)-1].ID()] = s.Erasure
+	case members.KindRestore:
+		s.restores = append(s.restores, in.link.Epoch.Position)
+	}
+	s.Members = next
+	s.membersAt = in.link.Epoch.Position
+}
+
+// locksOut reports whether a body takes away the last server that serves.
+func (s *State) locksOut(body *wire.Body) bool {
+	var f members.Fence
+	takes := body.Kind == members.KindFence || body.Kind == members.KindLeave
+	if !takes || wire.Unmarshal(body.Payload, &f, wire.MaxMembers) != nil {
+		return false
+	}
+	return !slices.ContainsFunc(s.Members.Servers, func(m members.Member) bool {
+		return m.Status == members.StatusActive && m.ID() != f.Server
+	})
+}
+
+// errEarly says that a body may be applied later as it is. It counts as a
+// missing signature: the body waits.
+type errEarly struct{ due time.Time }
+
+func (e errEarly) Error() string {
+	return "the waiting time of the recovery ends at " + e.due.UTC().Format(time.RFC3339)
+}
+
+func (e errEarly) Is(target error) bool { return target == members.ErrThreshold }
+
+// recoveryDue holds that a recovery was announced long enough ago, in the log's
+// own time.
+func (s *State) recoveryDue(in input) error {
+	if in.body.Kind != members.KindRecover {
+		return nil
+	}
+	begun, ok := s.recoverAt[wire.Sum("recover", in.body.Payload)]
+	if !ok {
+		return fmt.Errorf("%w: these keys were not announced (%s)", ErrRefused, KindRecoverBegin)
+	}
+	if due := begun + int64(s.Members.Recovery.Wait)*1000; in.link.Time < due {
+		return errEarly{time.UnixMilli(due)}
+	}
+	return nil
+}
+
+// restoresThis holds that a restore names a record of this log to go on from.
+func (s *State) restoresThis(body *wire.Body) error {
+	if body.Kind != members.KindRestore {
+		return nil
+	}
+	var r members.Restore
+	if err := wire.Unmarshal(body.Payload, &r, wire.MaxMembers); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if !s.on(r.Epoch, r.Head) {
+		return fmt.Errorf("%w: the restore goes on from a record that is not on this log", ErrRefused)
+	}
+	return nil
 }
 
 // recoverBegin announces new authority keys: from then on everybody can see
@@ -89,29 +180,31 @@ func (s *State) recoverBegin(in input, p *members.Keys) (change, error) {
 	if err := p.Check(); err != nil {
 		return change{}, err
 	}
-	return change{objectMembers, func() {
+	return change{object: objectMembers, apply: func() {
 		s.recoverAt[wire.Sum("recover", in.body.Payload)] = in.link.Time
 	}}, nil
 }
 
-func (s *State) confirm(in input, p *Confirm) (change, error) {
+// firstSignature has no effect of its own: what is applied confirms its signers.
+func (s *State) firstSignature(in input, p *Confirm) (change, error) {
 	if !slices.Contains(in.admins, p.Admin) {
-		return refuse("%s has not signed", p.Admin)
+		return refuse("who is named has not signed")
 	}
-	return change{"admin:" + p.Admin, func() { s.confirmed[p.Admin] = true }}, nil
+	return change{object: "admin:" + p.Admin, apply: func() {}}, nil
 }
 
 func (s *State) setPolicy(in input, p *Policy) (change, error) {
-	return change{"policy", func() {
+	return change{object: "policy", apply: func() {
 		s.Policy = &PolicySet{Source: p.Source, Hash: PolicyHash(p.Source), Body: wire.BodyHash(in.signed.Payload)}
 	}}, nil
 }
 
 func (s *State) setInviteRule(_ input, p *InviteRule) (change, error) {
-	if !wire.ValidNamePart(p.Admin) || p.Prefix != "" && !wire.ValidPath(p.Prefix[:len(p.Prefix)-1]) {
+	parts, whole := strings.CutSuffix(p.Prefix, "/")
+	if !wire.ValidNamePart(p.Admin) || p.Prefix != "" && !(whole && wire.ValidPath(parts)) {
 		return refuse("the rule's admin or path is not usable")
 	}
-	return change{"rule:" + p.Admin, func() {
+	return change{object: "rule:" + p.Admin, apply: func() {
 		rest := slices.DeleteFunc(slices.Clone(s.inviteRule[p.Admin]), func(have string) bool { return have == p.Prefix })
 		if !p.Remove {
 			rest = append(rest, p.Prefix)
@@ -121,30 +214,48 @@ func (s *State) setInviteRule(_ input, p *InviteRule) (change, error) {
 }
 
 func (s *State) invite(in input, p *Invite) (change, error) {
-	if uint64(len(in.admins)) < s.Members.Keys.Threshold && !slices.ContainsFunc(in.admins, func(a string) bool { return s.MayInvite(a, p.Client) }) {
-		return change{}, s.need(false, &in)
-	}
-	if !wire.ValidID(p.Client) || len(p.Key) != 32 || p.ID == (wire.BodyID{}) || p.Expires <= in.link.Time || s.invites[p.ID] != nil {
-		return refuse("the invite is not usable or has expired")
-	}
-	if s.ClientRevoked(p.Client) {
+	switch {
+	case !wire.ValidID(p.Client) || len(p.Key) != ed25519.PublicKeySize || p.ID == (wire.BodyID{}) || s.invites[p.ID] != nil:
+		return refuse("the invite is not usable")
+	case p.Expires <= in.link.Time:
+		return refuse("the invite has expired")
+	case p.Expires > in.link.Time+MaxInviteLife.Milliseconds()+inviteSlack.Milliseconds():
+		return refuse("the invite would hold for longer than %s", MaxInviteLife)
+	case s.ClientRevoked(p.Client):
 		return refuse("%s is revoked", p.Client)
 	}
-	return change{"invite:" + p.ID.String(), func() { s.invites[p.ID] = &InviteState{Invite: *p} }}, nil
+	ruled := slices.ContainsFunc(in.admins, func(a string) bool { return s.MayInvite(a, p.Client) })
+	return change{object: inviteObject(p.ID), quorum: !ruled, apply: func() {
+		s.forgetInvites(in.link.Time)
+		s.invites[p.ID] = &InviteState{Invite: *p}
+	}}, nil
+}
+
+func inviteObject(id wire.BodyID) string { return "invite:" + id.String() }
+
+// forgetInvites drops what has been over for a day: until then the reason of a
+// refusal can be told.
+func (s *State) forgetInvites(now int64) {
+	for id, i := range s.invites {
+		if i.Expires+inviteMemory.Milliseconds() < now {
+			delete(s.invites, id)
+			delete(s.objects, inviteObject(id))
+		}
+	}
 }
 
 // enrolled records a certificate. An invite works once, on any number of
 // servers, because this record does.
 func (s *State) enrolled(in input, p *Enrolled) (change, error) {
 	if !wire.ValidID(p.Client) || s.ClientRevoked(p.Client) {
-		return refuse("%s is revoked or has no usable name", p.Client)
+		return refuse("the client is revoked or has no usable name")
 	}
 	renewal := p.Invite == wire.BodyID{}
 	inv := s.invites[p.Invite]
 	if !renewal && (inv == nil || inv.Used || inv.Expires < in.link.Time || inv.Client != p.Client) {
 		return refuse("the invite was used, has expired or is for another client")
 	}
-	return change{"client:" + p.Client, func() {
+	return change{object: "client:" + p.Client, apply: func() {
 		if !renewal {
 			s.invites[p.Invite] = &InviteState{Invite: inv.Invite, Used: true}
 		}
@@ -165,16 +276,16 @@ func (s *State) setClient(in input, p *Subject, namer RevocationNamer) (change, 
 	if s.ClientRevoked(p.Client) == revoke {
 		return refuse("%s is already so", p.Client)
 	}
-	return change{"client:" + p.Client, func() {
+	return change{object: "client:" + p.Client, apply: func() {
 		c := Client{ID: p.Client}
 		if have := s.clients[p.Client]; have != nil {
 			c = *have
 		}
 		if c.Revoked = revoke; namer != nil {
 			c.RevID = namer(p.Client)
+			s.revoke("client:"+p.Client, c.RevID, revoke, in.link.Time, s.longestLease(in.link.Time))
 		}
 		s.clients[p.Client] = &c
-		s.revoke(c.RevID, revoke, in.link.Time, s.longestLease())
 	}}, nil
 }
 
@@ -183,50 +294,63 @@ func (s *State) setDomain(in input, p *Subject) (change, error) {
 	if p.Client != "" || s.Revoked == revoke {
 		return refuse("the domain is already so")
 	}
-	return change{"domain", func() { s.Revoked = revoke }}, nil
+	return change{object: "domain", apply: func() { s.Revoked = revoke }}, nil
 }
 
+// backup lists a backup. One of an older erasure epoch is listed too: it may
+// have been made just before the switch, and what it holds must not be hidden.
 func (s *State) backup(in input, p *Backup) (change, error) {
-	if p.Server != in.link.Server || p.ID == (wire.BodyID{}) {
-		return refuse("a backup is recorded by the server that made it")
+	known := slices.ContainsFunc(s.backups, func(b Backup) bool { return b.ID == p.ID })
+	if p.Server != in.link.Server || p.ID == (wire.BodyID{}) || known || p.ErasureEpoch > s.Erasure {
+		return refuse("a backup is recorded once, by the server that made it, with an erasure epoch that has begun")
 	}
-	return change{"backup:" + p.ID.String(), func() { s.backups = append(s.backups, *p) }}, nil
+	return change{object: "backup:" + p.ID.String(), apply: func() { s.backups = append(s.backups, *p) }}, nil
 }
 
 func (s *State) backupGone(_ input, p *BackupGone) (change, error) {
-	i := slices.IndexFunc(s.backups, func(b Backup) bool { return b.ID == p.ID })
-	if i < 0 {
+	listed := func(b Backup) bool { return b.ID == p.ID }
+	if !slices.ContainsFunc(s.backups, listed) {
 		return refuse("no backup %s is listed", p.ID)
 	}
-	return change{"backup:" + p.ID.String(), func() {
-		s.backups = slices.DeleteFunc(slices.Clone(s.backups), func(b Backup) bool { return b.ID == p.ID })
+	return change{object: "backup:" + p.ID.String(), apply: func() {
+		s.backups = slices.DeleteFunc(slices.Clone(s.backups), listed)
 	}}, nil
 }
 
-// anchor fixes a checkpoint; a server's log never gets shorter.
+// anchor fixes a checkpoint; a server's log never gets shorter, and one size has
+// one root.
 func (s *State) anchor(in input, p *Anchor) (change, error) {
-	have := s.anchors[p.Server]
-	older := p.Checkpoint.Log < have.Log || p.Checkpoint.Log == have.Log && p.Checkpoint.Size < have.Size
-	if p.Server != in.link.Server || older {
-		return refuse("an anchor goes back or is another server's")
+	have, again := s.anchors[p.Server]
+	c := p.Checkpoint
+	older := c.Log < have.Log || c.Log == have.Log && c.Size < have.Size
+	forked := again && c.Log == have.Log && c.Size == have.Size && c.Root != have.Root
+	if p.Server != in.link.Server || older || forked {
+		return refuse("an anchor goes back, forks, or is another server's")
 	}
-	return change{"server:" + p.Server.String(), func() { s.anchors[p.Server] = p.Checkpoint }}, nil
+	return change{object: "server:" + p.Server.String(), apply: func() { s.anchors[p.Server] = c }}, nil
 }
 
-// revoke adds or takes back a revocation id.
-func (s *State) revoke(id wire.RevocationID, add bool, since int64, lease uint64) {
-	rest := slices.DeleteFunc(slices.Clone(s.revoked), func(r Revocation) bool { return r.ID == id })
+// revoke adds or takes back the revocation of one thing, and drops those whose
+// last lease is over. They are told apart by what they revoke, never by id: an
+// id is chosen by who makes a key, and may be another's.
+func (s *State) revoke(of string, id wire.RevocationID, add bool, since int64, lease uint64) {
+	var rest []Revocation
+	for _, r := range s.revoked {
+		if r.of != of && r.runs(since-time.Minute.Milliseconds()) {
+			rest = append(rest, r)
+		}
+	}
 	if add {
-		rest = append(rest, Revocation{ID: id, Since: since, Lease: lease})
+		rest = append(rest, Revocation{ID: id, Since: since, Lease: lease, of: of})
 	}
 	s.revoked = rest
 }
 
 // longestLease is the longest lease that any key may be out for, in seconds.
-func (s *State) longestLease() uint64 {
+func (s *State) longestLease(now int64) uint64 {
 	longest := uint64(DefaultLease)
 	for _, k := range s.keys {
-		longest = max(longest, k.Settings.Lease)
+		longest = max(longest, k.leaseOut(now))
 	}
 	return longest
 }

@@ -12,8 +12,19 @@ import (
 	"claviger/internal/wire"
 )
 
-// headRecord is what a server keeps outside the store: how far it has acted.
+// headRecord is what a server keeps outside the store: how far it has acted, and
+// on whose word.
 type headRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Type    string
+	Domain  wire.DomainID
+	Epoch   wire.Epoch
+	Head    wire.Hash
+	Members wire.Hash // newest link of the member chain
+}
+
+// rollback is what a quorum signs to have a log taken that ends at Head.
+type rollback struct {
 	_      struct{} `cbor:",toarray"`
 	Type   string
 	Domain wire.DomainID
@@ -63,6 +74,65 @@ func (h headFile) read() (*headRecord, error) {
 	return &r, nil
 }
 
+// extendsHead holds that the log goes on from what this server acted on, or that
+// people decided otherwise.
+func (l *Log) extendsHead() error {
+	if l.o.HeadPath == "" || l.o.Fresh {
+		return nil
+	}
+	seen, err := l.head.read()
+	if err != nil {
+		return err
+	}
+	if seen != nil && seen.Domain != l.o.Domain {
+		return fmt.Errorf("%w: the head file is another installation's", ErrLog)
+	}
+	problem := l.state.extends(seen)
+	if problem == nil || len(l.o.Accept) == 0 {
+		return problem
+	}
+	if err := l.state.accepts(l.o.Accept); err != nil {
+		return fmt.Errorf("%w; and the file given to accept it does not: %w", problem, err)
+	}
+	return nil
+}
+
+// extends reports nil if the log that s was folded from goes on from what was
+// seen.
+func (s *State) extends(seen *headRecord) error {
+	if seen == nil {
+		return fmt.Errorf("%w: the head file is missing, so nothing shows that the store is not an old copy", ErrLog)
+	}
+	at, ok := s.HeadAt(seen.Epoch.Position)
+	if ok && at == seen.Head {
+		return nil
+	}
+	// Security: a restore speaks for this log only if the members whom this server
+	// knew are in its past; else keys that were taken from somebody could sign it.
+	if s.restoredAfter(seen.Epoch) && s.Members.Contains(seen.Members) {
+		return nil
+	}
+	if seen.Epoch.Compare(s.Epoch) > 0 {
+		return fmt.Errorf("%w: the store is older than what this server has acted on: it ends at %s, the head file says %s", ErrLog, s.Epoch, seen.Epoch)
+	}
+	return fmt.Errorf("%w: the store holds another history than this server has acted on, from record %d or before", ErrLog, seen.Epoch.Position)
+}
+
+// restoredAfter reports whether a restore ended the generation of an epoch at or
+// before its position: then a quorum said that the log goes on from elsewhere.
+func (s *State) restoredAfter(e wire.Epoch) bool {
+	return e.Generation > 0 && e.Generation <= uint64(len(s.restores)) && s.restores[e.Generation-1] <= e.Position
+}
+
+func (l *Log) remember() error {
+	if l.o.HeadPath == "" {
+		return nil
+	}
+	return l.head.write(headRecord{
+		Domain: l.o.Domain, Epoch: l.state.Epoch, Head: l.state.Head, Members: l.state.Members.Newest,
+	})
+}
+
 func replaceFile(path string, data []byte) error {
 	tmp := path + ".new"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -94,7 +164,7 @@ func replaceFile(path string, data []byte) error {
 // claviger/v1/accept-rollback) so that a server without a head file, or with one
 // ahead of its store, may start on this head.
 func AcceptRollback(domain wire.DomainID, epoch wire.Epoch, head wire.Hash) []byte {
-	return wire.Marshal(headRecord{Type: typeRollback, Domain: domain, Epoch: epoch, Head: head})
+	return wire.Marshal(rollback{Type: typeRollback, Domain: domain, Epoch: epoch, Head: head})
 }
 
 // TypeRollback is the type string of an [AcceptRollback] message.
@@ -109,7 +179,7 @@ func (s *State) accepts(signed []byte) error {
 	if err := s.Members.Quorum(parsed); err != nil {
 		return err
 	}
-	var r headRecord
+	var r rollback
 	if err := wire.Unmarshal(parsed.Payload, &r, maxHead); err != nil {
 		return err
 	}

@@ -36,8 +36,8 @@ func (s *State) handleKey(in input) (change, error) {
 // Check reports whether settings are within the bounds of this version.
 func (v Settings) Check() error {
 	switch {
-	case v.Rotation != 0 && v.Rotation < MinRotation:
-		return fmt.Errorf("%w: the rotation period is under %d seconds", ErrRefused, MinRotation)
+	case v.Rotation != 0 && (v.Rotation < MinRotation || v.Rotation > MaxRotation):
+		return fmt.Errorf("%w: the rotation period is not within %d and %d seconds", ErrRefused, MinRotation, MaxRotation)
 	case v.Lease == 0 || v.Lease > MaxLease:
 		return fmt.Errorf("%w: the lease is not within 1 and %d seconds", ErrRefused, MaxLease)
 	case v.Staleness < MinStaleness || v.Staleness > MaxLease:
@@ -72,12 +72,19 @@ func (v Settings) loosens(old Settings) bool {
 		v.Exportable && !old.Exportable || !slices.Equal(v.Tags, old.Tags)
 }
 
+// leaseOut is the longest lease, in seconds from now on, that may be out: leases
+// given under longer settings run to their end.
+func (k *Key) leaseOut(now int64) uint64 {
+	left := max(0, (k.leaseEnds-now+999)/1000)
+	return max(k.Settings.Lease, uint64(left))
+}
+
 func object(id wire.KeyID) string { return "key:" + id.String() }
 
 // edit prepares a change of a key: the effect works on a copy, which replaces
 // the key.
 func (s *State) edit(k *Key, apply func(*Key)) change {
-	return change{object(k.ID), func() {
+	return change{object: object(k.ID), apply: func() {
 		next := *s.keys[k.ID]
 		next.Versions = slices.Clone(next.Versions)
 		apply(&next)
@@ -86,7 +93,7 @@ func (s *State) edit(k *Key, apply func(*Key)) change {
 }
 
 func (s *State) keyCreate(in input, p *KeyCreate) (change, error) {
-	if !wire.ValidKeyName(p.Name) || p.ID == (wire.KeyID{}) || p.Revocation == (wire.RevocationID{}) || !slices.Contains(Algorithms(), p.Algorithm) {
+	if !wire.ValidKeyName(p.Name) || p.ID == (wire.KeyID{}) || !usable(p.Revocation) || !slices.Contains(Algorithms(), p.Algorithm) {
 		return refuse("the key's name, id or algorithm is not usable")
 	}
 	if err := p.Settings.Check(); err != nil {
@@ -95,10 +102,7 @@ func (s *State) keyCreate(in input, p *KeyCreate) (change, error) {
 	if _, taken := s.names[p.Name]; taken || s.keys[p.ID] != nil {
 		return refuse("a key named %s exists", p.Name)
 	}
-	if p.Settings.Exportable && uint64(len(in.admins)) < s.Members.Keys.Threshold {
-		return change{}, s.need(false, &in)
-	}
-	return change{object(p.ID), func() {
+	return change{object: object(p.ID), quorum: p.Settings.Exportable, apply: func() {
 		s.keys[p.ID] = &Key{
 			ID: p.ID, Name: p.Name, Algorithm: p.Algorithm, Settings: p.Settings,
 			Created: in.link.Time, Revocation: p.Revocation, Ordered: 1,
@@ -115,10 +119,17 @@ func (s *State) keySettings(in input, p *KeySettings) (change, error) {
 	if err := p.Settings.Check(); err != nil {
 		return change{}, err
 	}
-	if p.Settings.loosens(k.Settings) && uint64(len(in.admins)) < s.Members.Keys.Threshold {
-		return change{}, fmt.Errorf("this loosens the key: %w", s.need(false, &in))
-	}
-	return s.edit(k, func(k *Key) { k.Settings = p.Settings }), nil
+	ch := s.edit(k, func(k *Key) {
+		k.leaseEnds = max(k.leaseEnds, in.link.Time+int64(k.Settings.Lease)*1000)
+		k.Settings = p.Settings
+	})
+	ch.quorum = p.Settings.loosens(k.Settings)
+	return ch, nil
+}
+
+// usable reports whether a revocation id may stand for one thing.
+func usable(id wire.RevocationID) bool {
+	return id != wire.RevocationID{} && id != wire.RevokeEverything
 }
 
 func (s *State) keyRotate(_ input, p *KeyRef) (change, error) {
@@ -139,17 +150,16 @@ func (s *State) keyVersion(in input, p *KeyVersion) (change, error) {
 	if k == nil || p.Number != uint64(len(k.Versions))+1 {
 		return refuse("the version is not the key's next")
 	}
-	due := false
-	if n := len(k.Versions); n > 0 && k.Settings.Rotation > 0 {
-		due = in.link.Time >= k.Versions[n-1].Created+int64(k.Settings.Rotation)*1000
-	}
-	if p.Number > k.Ordered && !due {
+	if p.Number > k.Ordered && !k.Due(in.link.Time) {
 		return refuse("nobody ordered version %d, and it isn't due", p.Number)
 	}
 	// Security: a version sealed under an epoch that is being erased would die
 	// with it; the server tries again under the new one (T-70).
-	if p.ErasureEpoch != s.Erasure || p.VC.IsZero() || p.Revocation == (wire.RevocationID{}) {
+	if p.ErasureEpoch != s.Erasure {
 		return refuse("the version was made in erasure epoch %d, now it is %d", p.ErasureEpoch, s.Erasure)
+	}
+	if p.VC.IsZero() || !usable(p.Revocation) || p.RootGeneration != s.Members.Genesis.RootGeneration {
+		return refuse("the version's commitment, revocation id or root generation is not usable")
 	}
 	return s.edit(k, func(k *Key) {
 		for i := range k.Versions {
@@ -162,6 +172,18 @@ func (s *State) keyVersion(in input, p *KeyVersion) (change, error) {
 	}), nil
 }
 
+// Due reports whether the rotation period has passed at a time in Unix
+// milliseconds, so that a server may make the next version unasked. A key whose newest version
+// is to be destroyed gets no further one unless people order it.
+func (k *Key) Due(now int64) bool {
+	if len(k.Versions) == 0 || k.Settings.Rotation == 0 {
+		return false
+	}
+	newest := k.Versions[len(k.Versions)-1]
+	ending := newest.DestroyAt != 0 || newest.State == wire.StateDestroyed
+	return !ending && now >= newest.Created+int64(k.Settings.Rotation)*1000
+}
+
 func (s *State) keySwitch(in input, p *KeyRef) (change, error) {
 	k := s.keys[p.ID]
 	disable := in.body.Kind == KindKeyDisable
@@ -172,10 +194,14 @@ func (s *State) keySwitch(in input, p *KeyRef) (change, error) {
 		return refuse("key %s is already so", k.Name)
 	}
 	ch := s.edit(k, func(k *Key) { k.Disabled = disable })
-	return change{ch.object, func() {
+	return change{object: ch.object, apply: func() {
 		ch.apply()
-		s.revoke(k.Revocation, disable, in.link.Time, k.Settings.Lease)
+		s.revoke(ch.object, k.Revocation, disable, in.link.Time, k.leaseOut(in.link.Time))
 	}}, nil
+}
+
+func (s *State) revokeVersion(k *Key, v *Version, add bool, now int64) {
+	s.revoke(fmt.Sprintf("%s/%d", object(k.ID), v.Number), v.Revocation, add, now, k.leaseOut(now))
 }
 
 func (s *State) version(id wire.KeyID, number uint64) (*Key, *Version, error) {
@@ -195,9 +221,9 @@ func (s *State) keyCompromise(in input, p *VersionRef) (change, error) {
 		return refuse("version %d is %s", p.Number, v.State)
 	}
 	ch := s.edit(k, func(k *Key) { k.Versions[p.Number-1].State = wire.StateCompromised })
-	return change{ch.object, func() {
+	return change{object: ch.object, apply: func() {
 		ch.apply()
-		s.revoke(v.Revocation, true, in.link.Time, k.Settings.Lease)
+		s.revokeVersion(k, v, true, in.link.Time)
 	}}, nil
 }
 
@@ -221,10 +247,10 @@ func (s *State) keyDestroy(in input, p *Destroy) (change, error) {
 			}
 		}
 	})
-	return change{ch.object, func() {
-		for _, v := range k.Versions {
-			if ordered(v) {
-				s.revoke(v.Revocation, true, in.link.Time, k.Settings.Lease)
+	return change{object: ch.object, apply: func() {
+		for i := range k.Versions {
+			if v := &k.Versions[i]; ordered(*v) {
+				s.revokeVersion(k, v, true, in.link.Time)
 			}
 		}
 		ch.apply()
@@ -240,9 +266,9 @@ func (s *State) keyKeep(in input, p *VersionRef) (change, error) {
 		return refuse("version %d is not waiting to be destroyed", p.Number)
 	}
 	ch := s.edit(k, func(k *Key) { k.Versions[p.Number-1].DestroyAt = 0 })
-	return change{ch.object, func() {
+	return change{object: ch.object, apply: func() {
 		ch.apply()
-		s.revoke(v.Revocation, v.State == wire.StateCompromised, in.link.Time, k.Settings.Lease)
+		s.revokeVersion(k, v, v.State == wire.StateCompromised, in.link.Time)
 	}}, nil
 }
 
@@ -254,6 +280,9 @@ func (s *State) erasure(in input, p *Erasure) (change, error) {
 	}
 	moved := make(map[[16]byte][16]byte, len(p.Segments))
 	for _, seg := range p.Segments {
+		if _, twice := moved[seg.Old]; twice || seg.Old == [16]byte{} {
+			return refuse("a segment is moved twice, or has no id")
+		}
 		moved[seg.Old] = seg.New
 	}
 	gone := map[wire.KeyID][]uint64{}
@@ -267,7 +296,7 @@ func (s *State) erasure(in input, p *Erasure) (change, error) {
 		}
 		gone[ref.ID] = append(gone[ref.ID], ref.Number)
 	}
-	return change{"erasure", func() { s.Switch = p.Switch; s.switchErasure(p.Epoch, gone, moved) }}, nil
+	return change{object: "erasure", apply: func() { s.Switch = p.Switch; s.switchErasure(p.Epoch, gone, moved) }}, nil
 }
 
 func (s *State) switchErasure(epoch uint64, gone map[wire.KeyID][]uint64, moved map[[16]byte][16]byte) {
@@ -294,5 +323,5 @@ func (s *State) receipt(in input, p *Receipt) (change, error) {
 		again && p.Epoch <= have.Epoch || len(p.NextKey) != wire.PublicKeySize {
 		return refuse("the erasure receipt is not this server's next")
 	}
-	return change{"server:" + p.Server.String(), func() { s.receipts[p.Server] = *p }}, nil
+	return change{object: "server:" + p.Server.String(), apply: func() { s.receipts[p.Server] = *p }}, nil
 }

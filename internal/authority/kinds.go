@@ -3,6 +3,8 @@
 package authority
 
 import (
+	"time"
+
 	"claviger/internal/wire"
 )
 
@@ -52,11 +54,20 @@ const (
 	MinStaleness     = 60 // two statement intervals
 	MaxLease         = 30 * 24 * 3600
 	MinRotation      = 3600
+	MaxRotation      = 20 * 366 * 24 * 3600
 	maxTags          = 32
 )
 
-// Confirm is an admin's first signature: it shows that the key named in the
-// genesis is in the hands of who should have it.
+// MaxInviteLife is how long an invite may be used, counted from its record.
+const MaxInviteLife = time.Hour
+
+const (
+	inviteSlack  = 5 * time.Minute // for the clock of the admin who made it
+	inviteMemory = 24 * time.Hour  // how long an invite is kept when it is over
+)
+
+// Confirm is an admin's first signature, for who has nothing else to sign: it
+// shows that the key named in the genesis is in the hands of who should have it.
 type Confirm struct {
 	_     struct{} `cbor:",toarray"`
 	Admin string
@@ -83,7 +94,7 @@ type Invite struct {
 	ID      wire.BodyID // random
 	Client  string      // SPIFFE id
 	Key     []byte      // Ed25519 public key of the invite's seed, 32 bytes
-	Expires int64       // Unix milliseconds, at most one hour after Base's record time plus the signing delay
+	Expires int64       // Unix milliseconds, at most MaxInviteLife after the record
 }
 
 // Enrolled is a server's record that an invite was used, or that a certificate

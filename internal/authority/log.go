@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"claviger/internal/clock"
+	"claviger/internal/members"
 	"claviger/internal/secret"
 	"claviger/internal/store"
 	"claviger/internal/wire"
@@ -22,17 +23,18 @@ import (
 var ErrLog = errors.New("authority log refused")
 
 // ErrAhead means that a record's time lies too far ahead of this machine's
-// clock.
+// clock. The record is held back, and taken once the clock has come near it.
 var ErrAhead = errors.New("the clock is behind the authority log")
 
-// maxAhead is how far a record may lie ahead of a server's clock.
-const maxAhead = 30 * time.Second
+const (
+	maxAhead   = 30 * time.Second // how far a record may lie ahead of a server's clock
+	aheadPause = time.Second      // between two tries to take a record that does
+	maxRetries = 16               // how often Append runs after a moving head
+	batchSize  = 4 << 20          // bytes of records that are opened before they are folded
+)
 
-// maxRetries bounds how often Append runs after a moving head.
-const maxRetries = 16
-
-// Options of a Log. All but Server, Signer, HeadPath and AcceptRollback are
-// required.
+// Options of a Log. All but Server, Signer, HeadPath, Namer, Accept and Fresh
+// are required.
 type Options struct {
 	Store     store.Store
 	Domain    wire.DomainID // the pin
@@ -49,14 +51,18 @@ type Options struct {
 }
 
 // Log is the authority log of one domain, replayed and verified. It is safe for
-// concurrent use.
+// concurrent use. The store is never waited for while readers are kept out, so
+// that a server which is cut off from it goes on serving.
 type Log struct {
 	o       Options
 	bodies  box
 	pending box
 	head    headFile
 
-	mu      sync.RWMutex
+	writing sync.Mutex // who changes the state: one at a time, store and all
+	ready   bool       // Open and Create are done, so the head file follows the state
+
+	mu      sync.RWMutex // the fields below; only a holder of writing changes them
 	state   *State
 	changed chan struct{}
 	broken  error
@@ -80,6 +86,7 @@ func Create(ctx context.Context, o Options, genesis []byte) (*Log, error) {
 	if err := o.Store.Append(ctx, 0, l.record(link, genesis)); err != nil {
 		return nil, fmt.Errorf("write genesis: %w", err)
 	}
+	l.ready = true
 	return l, l.remember()
 }
 
@@ -96,6 +103,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := l.extendsHead(); err != nil {
 		return nil, err
 	}
+	l.ready = true
 	return l, l.remember()
 }
 
@@ -107,45 +115,6 @@ func newLog(o Options) *Log {
 		head:    headFile{o.HeadPath, box{o.LocalSeal, o.Domain, "head"}},
 		changed: make(chan struct{}),
 	}
-}
-
-// extendsHead holds that the log goes on from what this server acted on.
-func (l *Log) extendsHead() error {
-	if l.o.HeadPath == "" || l.o.Fresh {
-		return nil
-	}
-	seen, err := l.head.read()
-	if err != nil {
-		return err
-	}
-	var problem error
-	switch {
-	case seen == nil:
-		problem = fmt.Errorf("%w: the head file is missing, so nothing shows that the store is not an old copy", ErrLog)
-	case seen.Domain != l.o.Domain:
-		return fmt.Errorf("%w: the head file is another installation's", ErrLog)
-	case seen.Epoch.Compare(l.state.Epoch) > 0:
-		problem = fmt.Errorf("%w: the store is older than what this server has acted on: it ends at %s, the head file says %s", ErrLog, l.state.Epoch, seen.Epoch)
-	default:
-		if at, ok := l.state.HeadAt(seen.Epoch.Position); ok && at == seen.Head {
-			return nil
-		}
-		problem = fmt.Errorf("%w: the store holds another history than this server has acted on, from record %d or before", ErrLog, seen.Epoch.Position)
-	}
-	if len(l.o.Accept) == 0 {
-		return problem
-	}
-	if err := l.state.accepts(l.o.Accept); err != nil {
-		return fmt.Errorf("%w; and the file given to accept it does not: %w", problem, err)
-	}
-	return nil
-}
-
-func (l *Log) remember() error {
-	if l.o.HeadPath == "" {
-		return nil
-	}
-	return l.head.write(headRecord{Domain: l.o.Domain, Epoch: l.state.Epoch, Head: l.state.Head})
 }
 
 // View calls f with the state, which must not be kept.
@@ -162,30 +131,49 @@ func (l *Log) Changed() <-chan struct{} {
 	return l.changed
 }
 
-// Err says why the log can't be used any more, nil while it can.
+// Err says why the log can't be used any more, nil while it can. What View shows
+// from then on is the state before.
 func (l *Log) Err() error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.broken
 }
 
-// Append checks an entry against the present state and appends it. It is durable,
-// and the head file knows it, when Append returns. ErrRefused or
-// members.ErrThreshold: it would have been void, so it was not written.
-func (l *Log) Append(ctx context.Context, entry []byte) (wire.Epoch, error) {
+// fail closes the log for good.
+func (l *Log) fail(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.broken = err
+	return err
+}
+
+// Append checks an entry against the present state and appends it. It is durable,
+// and the head file knows it, when Append returns. ErrRefused or
+// members.ErrThreshold: it would have been void, so it was not written. Any
+// other error leaves open whether it was.
+func (l *Log) Append(ctx context.Context, entry []byte) (wire.Epoch, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	for range maxRetries {
-		if l.broken != nil {
-			return wire.Epoch{}, l.broken
+		if err := l.Err(); err != nil {
+			return wire.Epoch{}, err
 		}
 		epoch, err := l.append(ctx, entry)
-		if !errors.Is(err, store.ErrConflict) {
+		conflict, behind := errors.Is(err, store.ErrConflict), errors.Is(err, errBase)
+		if !conflict && !behind {
 			return epoch, err
 		}
+		before := l.state.Epoch
 		if err := l.catchUp(ctx); err != nil {
 			return wire.Epoch{}, err
 		}
+		if l.state.Epoch != before {
+			continue
+		}
+		if behind {
+			return wire.Epoch{}, err
+		}
+		return wire.Epoch{}, fmt.Errorf("%w: the store takes nothing after record %d and shows nothing after it", ErrLog, before.Position)
 	}
 	return wire.Epoch{}, fmt.Errorf("append: the log moved %d times meanwhile", maxRetries)
 }
@@ -196,16 +184,32 @@ func (l *Log) append(ctx context.Context, entry []byte) (wire.Epoch, error) {
 	if err != nil {
 		return wire.Epoch{}, err
 	}
-	if err := l.o.Store.Append(ctx, l.state.Epoch.Position, l.record(link, entry)); err != nil {
+	err = l.o.Store.Append(ctx, l.state.Epoch.Position, l.record(link, entry))
+	if err != nil && (errors.Is(err, store.ErrConflict) || !l.landed(ctx, link)) {
 		return wire.Epoch{}, fmt.Errorf("append record %d: %w", link.Epoch.Position, err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	apply()
 	l.state.advance(link)
 	return link.Epoch, l.acted()
 }
 
-// acted writes the head file before anything is done on the new state. If that
-// fails the log is closed: a later rollback could not be told.
+// landed reports whether a record is in the store although writing it gave an
+// error.
+func (l *Log) landed(ctx context.Context, link wire.Link) bool {
+	for rec, err := range l.o.Store.Read(ctx, link.Epoch.Position, false) {
+		if err != nil {
+			return false
+		}
+		r, err := wire.ParseRecord(rec.Data)
+		return err == nil && r.Link == link
+	}
+	return false
+}
+
+// acted writes the head file before anybody sees the new state. If that fails
+// the log is closed: a later rollback could not be told. l.mu is held.
 func (l *Log) acted() error {
 	if err := l.remember(); err != nil {
 		l.broken = err
@@ -222,7 +226,7 @@ func (l *Log) nextLink(entry []byte) wire.Link {
 		Time:  max(l.o.Clock.Now().UnixMilli(), l.state.Time),
 		Epoch: wire.Epoch{Generation: l.state.Epoch.Generation, Position: l.state.Epoch.Position + 1},
 	}
-	if _, body, err := parseEntry(entry); err == nil && body.Kind == "members.restore" {
+	if _, body, err := parseEntry(entry); err == nil && body.Kind == members.KindRestore {
 		link.Epoch.Generation++
 	}
 	return link
@@ -232,32 +236,29 @@ func (l *Log) record(link wire.Link, entry []byte) []byte {
 	return wire.Marshal(wire.Record{Link: link, Sealed: l.bodies.seal(entry, wire.Marshal(link))})
 }
 
-// Refresh takes in what other servers have appended.
+// Refresh takes in what other servers have appended. ErrLog: the store shows
+// another history than before, or none, and the log is closed; ErrAhead, or an
+// error of the store: try again.
 func (l *Log) Refresh(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	before := l.state.Epoch
-	if err := l.catchUp(ctx); err != nil {
-		l.broken = err
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := l.Err(); err != nil {
 		return err
 	}
-	if l.state.Epoch == before {
-		return nil
-	}
-	return l.acted()
+	return l.catchUp(ctx)
 }
 
-// Follow keeps the state up with the store until ctx ends.
+// Follow keeps the state up with the store until ctx ends or the log can't be
+// followed.
 func (l *Log) Follow(ctx context.Context) error {
-	l.mu.RLock()
-	from := l.state.Epoch.Position + 1
-	l.mu.RUnlock()
+	var from uint64
+	l.View(func(s *State) { from = s.Epoch.Position + 1 })
 	for _, err := range l.o.Store.Read(ctx, from, true) {
+		if err == nil {
+			err = l.refreshWaiting(ctx)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
-		}
-		if err == nil {
-			err = l.Refresh(ctx)
 		}
 		if err != nil {
 			return fmt.Errorf("follow the log: %w", err)
@@ -266,77 +267,17 @@ func (l *Log) Follow(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// catchUp folds what the store holds beyond the state.
-func (l *Log) catchUp(ctx context.Context) error {
-	from := uint64(1)
-	if l.state != nil {
-		from = l.state.Epoch.Position + 1
-	}
-	for rec, err := range l.o.Store.Read(ctx, from, false) {
-		if err != nil {
-			return fmt.Errorf("read the log: %w", err)
-		}
-		if err := l.take(rec); err != nil {
+// refreshWaiting is Refresh that waits out a record which is ahead of the clock.
+func (l *Log) refreshWaiting(ctx context.Context) error {
+	for {
+		err := l.Refresh(ctx)
+		if !errors.Is(err, ErrAhead) {
 			return err
 		}
-	}
-	return nil
-}
-
-func (l *Log) take(rec store.Record) error {
-	opened, err := l.open(rec)
-	if err != nil {
-		return err
-	}
-	if ahead := time.UnixMilli(opened.Link.Time).Sub(l.o.Clock.Now()); ahead > maxAhead {
-		return fmt.Errorf("%w: record %d is %s ahead of this machine's clock; set the clock right", ErrAhead, rec.Index, ahead.Round(time.Second))
-	}
-	if l.state != nil {
-		return l.state.Fold(opened.Link, opened.Entry, l.o.Namer)
-	}
-	state, err := Found(opened.Link, opened.Entry)
-	if err != nil {
-		return err
-	}
-	if state.Members.Domain != l.o.Domain {
-		return fmt.Errorf("%w: it is the log of another installation", ErrLog)
-	}
-	l.state = state
-	return nil
-}
-
-// open unseals a record. Its AAD is the whole link, so a record that was moved or
-// changed in any byte does not open.
-func (l *Log) open(rec store.Record) (*wire.Opened, error) {
-	r, err := wire.ParseRecord(rec.Data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: record %d was changed: %w", ErrLog, rec.Index, err)
-	}
-	if r.Link.Epoch.Position != rec.Index {
-		return nil, fmt.Errorf("%w: record %d stands where record %d belongs", ErrLog, r.Link.Epoch.Position, rec.Index)
-	}
-	entry, err := l.bodies.open(r.Sealed, wire.Marshal(r.Link))
-	if err != nil {
-		return nil, fmt.Errorf("%w: record %d: %w", ErrLog, rec.Index, err)
-	}
-	return &wire.Opened{Link: r.Link, Entry: entry}, nil
-}
-
-// Records returns up to limit records from a position on, opened: what admins
-// replay on their own machines.
-func (l *Log) Records(ctx context.Context, from uint64, limit int) ([]wire.Opened, error) {
-	var out []wire.Opened
-	for rec, err := range l.o.Store.Read(ctx, max(from, 1), false) {
-		if err != nil {
-			return nil, fmt.Errorf("read the log: %w", err)
-		}
-		opened, err := l.open(rec)
-		if err != nil {
-			return nil, err
-		}
-		if out = append(out, *opened); len(out) >= limit {
-			break
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(aheadPause):
 		}
 	}
-	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"claviger/internal/members"
 	"claviger/internal/store"
@@ -17,7 +18,7 @@ var ErrNotPending = errors.New("nothing with this id waits for signatures")
 
 const (
 	pendingPrefix = "pending/"
-	maxPending    = 256
+	maxPerSigner  = 32 // bodies that wait and that one person has signed
 )
 
 // Pending is a body that waits for signatures. It is no state.
@@ -36,9 +37,22 @@ type Outcome struct {
 	Pending *Pending   // if more must sign
 }
 
-// Propose takes an entry signed by at least one admin. If enough have signed,
-// counting signatures that wait already, it is appended; otherwise it waits.
+// Propose takes an entry signed by at least one admin (or, of the kinds that are
+// theirs, one holder of the recovery quorum). If enough have signed, counting
+// signatures that wait already, it is appended; otherwise it waits. What waits
+// only for time, a recovery, is proposed again, as it is, when that is over.
 func (l *Log) Propose(ctx context.Context, entry []byte) (Outcome, error) {
+	for range maxRetries {
+		out, err := l.propose(ctx, entry)
+		if !errors.Is(err, store.ErrConflict) {
+			return out, err
+		}
+	}
+	return Outcome{}, fmt.Errorf("propose: others signed %d times meanwhile", maxRetries)
+}
+
+// propose gives store.ErrConflict if somebody else's signature came in between.
+func (l *Log) propose(ctx context.Context, entry []byte) (Outcome, error) {
 	_, body, err := parseEntry(entry)
 	if err != nil {
 		return Outcome{}, err
@@ -47,23 +61,27 @@ func (l *Log) Propose(ctx context.Context, entry []byte) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	epoch, err := l.Append(ctx, entry)
-	if err == nil {
-		return Outcome{Applied: true, Epoch: epoch}, l.forget(ctx, body.ID, version)
+	epoch, missing := l.Append(ctx, entry)
+	if missing == nil {
+		_ = l.forget(ctx, body.ID, version) // Pending clears away what is left here
+		return Outcome{Applied: true, Epoch: epoch}, nil
 	}
-	if !errors.Is(err, members.ErrThreshold) {
+	if !errors.Is(missing, members.ErrThreshold) {
+		return Outcome{}, missing
+	}
+	p, err := l.describe(entry, missing)
+	if err != nil {
 		return Outcome{}, err
 	}
-	p, err2 := l.describe(entry, err)
-	if err2 != nil {
-		return Outcome{}, err2
+	// Security: nobody but a member may make the server keep anything, and no
+	// member can use up the places of the others.
+	if len(p.Signed) == 0 {
+		return Outcome{}, missing
 	}
-	// Nobody but a member may make the server keep anything.
-	if len(p.Signed) == 0 && body.Kind != members.KindRecover && body.Kind != KindRecoverBegin {
-		return Outcome{}, err
-	}
-	if version == 0 && l.tooManyPending(ctx) {
-		return Outcome{}, fmt.Errorf("%w: %d bodies wait already", ErrRefused, maxPending)
+	if version == 0 {
+		if err := l.roomFor(ctx, p.Signed); err != nil {
+			return Outcome{}, err
+		}
 	}
 	sealed := l.pending.seal(entry, []byte(body.ID.String()))
 	if err := l.o.Store.Put(ctx, pendingKey(body.ID), version, sealed); err != nil {
@@ -112,13 +130,24 @@ func (l *Log) describe(entry []byte, missing error) (*Pending, error) {
 	if missing != nil {
 		p.Missing = missing.Error()
 	}
-	l.View(func(s *State) { p.Signed = s.Members.Signers(signed) })
+	l.View(func(s *State) { p.Signed = s.signers(signed, body.Kind) })
 	return p, nil
 }
 
+// signers names whose signatures count towards a body: holders of the recovery
+// quorum for what is theirs, else admins.
+func (s *State) signers(signed *wire.Signed, kind string) []string {
+	if kind == members.KindRecover || kind == KindRecoverBegin {
+		return s.Members.RecoverySigners(signed)
+	}
+	return s.Members.Signers(signed)
+}
+
 // Pending lists the bodies that wait and can still be applied; what has expired
-// or was overtaken is removed.
+// or was overtaken is removed. One with nothing missing was completed while its
+// server failed: it is proposed again, as it is.
 func (l *Log) Pending(ctx context.Context) ([]Pending, error) {
+	behind := l.Refresh(ctx) // a server that is behind can't judge what was overtaken
 	var out []Pending
 	for slot, err := range l.o.Store.List(ctx, pendingPrefix) {
 		if err != nil {
@@ -130,10 +159,12 @@ func (l *Log) Pending(ctx context.Context) ([]Pending, error) {
 		}
 		missing := l.Check(entry)
 		p, err := l.describe(entry, missing)
-		if err == nil && errors.Is(missing, members.ErrThreshold) {
+		switch {
+		case err != nil:
+		case missing == nil || errors.Is(missing, members.ErrThreshold):
 			out = append(out, *p)
-		} else if err == nil {
-			_ = l.forget(ctx, p.ID, slot.Version) // it can never be applied; losing the race to another server is fine
+		case behind == nil:
+			_ = l.forget(ctx, p.ID, slot.Version) // another server may be faster
 		}
 	}
 	return out, nil
@@ -158,14 +189,30 @@ func (l *Log) forget(ctx context.Context, id wire.BodyID, version uint64) error 
 	return nil
 }
 
-func (l *Log) tooManyPending(ctx context.Context) bool {
-	n := 0
-	for _, err := range l.o.Store.List(ctx, pendingPrefix) {
-		if n++; err != nil || n >= maxPending {
-			return true
+// roomFor reports nil if one of the signers has fewer than maxPerSigner bodies
+// waiting, counting each body for all who have signed it.
+func (l *Log) roomFor(ctx context.Context, signers []string) error {
+	count := map[string]int{}
+	for slot, err := range l.o.Store.List(ctx, pendingPrefix) {
+		if err != nil {
+			return fmt.Errorf("list pending: %w", err)
+		}
+		entry, err := l.pending.open(slot.Value, []byte(slot.Key[len(pendingPrefix):]))
+		if err != nil {
+			continue
+		}
+		if p, err := l.describe(entry, nil); err == nil {
+			for _, name := range p.Signed {
+				count[name]++
+			}
 		}
 	}
-	return false
+	for _, name := range signers {
+		if count[name] < maxPerSigner {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %d bodies that %s signed wait already", ErrRefused, maxPerSigner, strings.Join(signers, ", "))
 }
 
 func pendingKey(id wire.BodyID) string { return pendingPrefix + id.String() }

@@ -34,14 +34,16 @@ type State struct {
 	backups    []Backup
 	anchors    map[wire.ServerID]wire.Checkpoint
 	receipts   map[wire.ServerID]Receipt
-	confirmed  map[string]bool
+	confirmed  map[wire.Hash]bool // key ids that have signed something that was applied
 	revoked    []Revocation
 	applied    map[wire.BodyID]int64 // body id → expiry
+	forgetAt   int                   // size of applied at which expired ids are dropped
 	objects    map[string]wire.Hash
 	heads      []wire.Hash // link hash by position-1
+	restores   []uint64    // position of the restore to generation index+2
 	membersAt  uint64      // position of the newest members record
 	recoverAt  map[wire.Hash]int64
-	domainBody wire.Hash
+	joinedIn   map[wire.ServerID]uint64 // erasure epoch in which a server joined
 }
 
 // PolicySet is the policy in force.
@@ -62,6 +64,8 @@ type Key struct {
 	Created    int64     // Unix milliseconds
 	Revocation wire.RevocationID
 	Ordered    uint64 // versions that people ordered: 1 by creation, more by rotation
+
+	leaseEnds int64 // Unix milliseconds: leases under earlier settings may run until then
 }
 
 // Version of a key.
@@ -95,6 +99,8 @@ type Revocation struct {
 	ID    wire.RevocationID
 	Since int64  // Unix milliseconds
 	Lease uint64 // seconds: the longest lease that may be out
+
+	of string // whose it is: ids are chosen by who makes a key, so they name nothing here
 }
 
 // Void is a record that changed nothing, and why.
@@ -177,8 +183,16 @@ func (s *State) ClientRevoked(id string) bool {
 // Invite returns an invite, nil if there is none with this id.
 func (s *State) Invite(id wire.BodyID) *InviteState { return s.invites[id] }
 
-// Confirmed reports whether the admin has given a first signature.
-func (s *State) Confirmed(admin string) bool { return s.confirmed[admin] }
+// Confirmed reports whether the admin's present key has signed anything that was
+// applied: then it is in the hands of who should have it.
+func (s *State) Confirmed(admin string) bool {
+	for _, k := range s.Members.Keys.Keys {
+		if k.Name == admin {
+			return s.confirmed[k.Hash()]
+		}
+	}
+	return false
+}
 
 // Backups lists the backups that are not known to be gone.
 func (s *State) Backups() []Backup { return slices.Clone(s.backups) }
@@ -210,19 +224,26 @@ func (s *State) EpochKey(m members.Member) []byte {
 }
 
 // Revocations lists what holders must stop using at the given time (Unix
-// milliseconds): every revocation whose longest lease has not ended.
+// milliseconds): every revocation whose longest lease has not ended. More than a
+// statement holds (wire.MaxRevocations) are told as "everything": holders then
+// ask again, and keep what is still theirs.
 func (s *State) Revocations(now int64) []wire.RevocationID {
 	var out []wire.RevocationID
 	if s.Revoked {
 		out = append(out, wire.RevokeEverything)
 	}
 	for _, r := range s.revoked {
-		if now-r.Since <= int64(r.Lease)*1000 {
+		if r.runs(now) && !slices.Contains(out, r.ID) {
 			out = append(out, r.ID)
 		}
 	}
+	if len(out) > wire.MaxRevocations {
+		return []wire.RevocationID{wire.RevokeEverything}
+	}
 	return out
 }
+
+func (r Revocation) runs(now int64) bool { return now-r.Since <= int64(r.Lease)*1000 }
 
 // HeadAt returns the head at a position of this log.
 func (s *State) HeadAt(position uint64) (wire.Hash, bool) {
@@ -230,6 +251,23 @@ func (s *State) HeadAt(position uint64) (wire.Hash, bool) {
 		return wire.Hash{}, false
 	}
 	return s.heads[position-1], true
+}
+
+// generationAt is the generation of the record at a position of this log.
+func (s *State) generationAt(position uint64) uint64 {
+	generation := uint64(1)
+	for _, at := range s.restores {
+		if at <= position {
+			generation++
+		}
+	}
+	return generation
+}
+
+// on reports whether an epoch and a head are one of this log's records.
+func (s *State) on(e wire.Epoch, head wire.Hash) bool {
+	at, ok := s.HeadAt(e.Position)
+	return ok && at == head && s.generationAt(e.Position) == e.Generation
 }
 
 // Replaces returns the hash that a body about this object must name.
@@ -250,11 +288,16 @@ func (s *State) MayInvite(admin, client string) bool {
 }
 
 // DestroyedExcept says what still stands between a destroyed version and its
-// end: servers that have not erased the epoch, backups that hold its key.
+// end: servers that have not erased the epoch, backups that hold its key. A
+// server that left counts as erased: whoever let it go destroyed its files.
 func (s *State) DestroyedExcept(v *Version) []string {
 	var out []string
+	if v.ErasedIn == 0 {
+		return nil
+	}
 	for _, m := range s.Members.Servers {
-		if r, ok := s.receipts[m.ID()]; m.Status != members.StatusLeft && (!ok || r.Epoch < v.ErasedIn) {
+		clean := max(s.receipts[m.ID()].Epoch, s.joinedIn[m.ID()])
+		if m.Status != members.StatusLeft && clean < v.ErasedIn {
 			out = append(out, "server "+m.Name)
 		}
 	}

@@ -124,6 +124,10 @@ type Genesis struct {
 // PublicKey reads the admin's key.
 func (k Key) PublicKey() (crypto.PublicKey, error) { return parseKey(k.Public) }
 
+// Hash is the key id that signatures with this key carry: wire.KeyHash of it, if
+// it is a key at all.
+func (k Key) Hash() wire.Hash { return sha256.Sum256(k.Public) }
+
 // PublicKey reads the server's signing key.
 func (s Server) PublicKey() (crypto.PublicKey, error) { return parseKey(s.Key) }
 

@@ -195,8 +195,8 @@ func (s *State) signedFor(kind string, signed *wire.Signed, body *wire.Body) err
 		_, err := s.OneAdmin(signed)
 		return err
 	case KindRecover:
-		if err := quorum(s.Recovery.Keys, s.Recovery.Threshold, signed); err != nil {
-			return err
+		if err := s.RecoveryQuorum(signed); err != nil {
+			return fmt.Errorf("recovery quorum: %w", err)
 		}
 		return newKeysSigned(body, nil, signed)
 	case KindKeys:
@@ -222,16 +222,14 @@ func newKeysSigned(body *wire.Body, old []Key, signed *wire.Signed) error {
 	}
 	known := map[wire.Hash]bool{}
 	for _, k := range old {
-		if pub, err := k.PublicKey(); err == nil {
-			known[wire.KeyHash(pub)] = true
-		}
+		known[k.Hash()] = true
 	}
 	for _, k := range keys.Keys {
 		pub, err := k.PublicKey()
 		if err != nil {
 			return err
 		}
-		if !known[wire.KeyHash(pub)] && signed.Verify(pub) != nil {
+		if !known[k.Hash()] && signed.Verify(pub) != nil {
 			return fmt.Errorf("%w: new key %s has not signed", ErrThreshold, k.Name)
 		}
 	}
@@ -270,10 +268,25 @@ func (s *State) OneAdmin(signed *wire.Signed) (string, error) {
 // Signers names the admins whose signatures verify, each once.
 func (s *State) Signers(signed *wire.Signed) []string { return signers(s.Keys.Keys, signed) }
 
+// RecoverySigners names the holders of the recovery quorum whose signatures
+// verify, each once.
+func (s *State) RecoverySigners(signed *wire.Signed) []string {
+	return signers(s.Recovery.Keys, signed)
+}
+
+// RecoveryQuorum reports nil if the recovery quorum signed; without one it never
+// does.
+func (s *State) RecoveryQuorum(signed *wire.Signed) error {
+	return quorum(s.Recovery.Keys, s.Recovery.Threshold, signed)
+}
+
 // Admin returns the admin with the given key id.
 func (s *State) Admin(kid wire.Hash) (Key, crypto.PublicKey, bool) {
 	for _, k := range s.Keys.Keys {
-		if pub, err := k.PublicKey(); err == nil && wire.KeyHash(pub) == kid {
+		if k.Hash() != kid {
+			continue
+		}
+		if pub, err := k.PublicKey(); err == nil {
 			return k, pub, true
 		}
 	}
@@ -317,6 +330,10 @@ func quorum(keys []Key, threshold uint64, signed *wire.Signed) error {
 func signers(keys []Key, signed *wire.Signed) []string {
 	var out []string
 	for _, k := range keys {
+		hash := k.Hash()
+		if !slices.ContainsFunc(signed.Signatures, func(sig wire.Signature) bool { return sig.KID == hash }) {
+			continue // parsing a key costs more than this look
+		}
 		if pub, err := k.PublicKey(); err == nil && signed.Verify(pub) == nil {
 			out = append(out, k.Name)
 		}
