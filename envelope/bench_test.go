@@ -133,10 +133,10 @@ func BenchmarkSmall(b *testing.B) {
 
 func BenchmarkSealField(b *testing.B) {
 	k := leafKey(b, testRef("tenant"))
-	plain := random(100)
+	plain, column := random(100), []byte("t.c/17")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := k.SealField(plain, []byte("t.c/17")); err != nil {
+		if _, err := k.SealField(plain, column); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -144,10 +144,11 @@ func BenchmarkSealField(b *testing.B) {
 
 func BenchmarkOpenField(b *testing.B) {
 	k := leafKey(b, testRef("tenant"))
-	field := must[[]byte](b)(k.SealField(random(100), []byte("t.c/17")))
+	column := []byte("t.c/17")
+	field := must[[]byte](b)(k.SealField(random(100), column))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := k.OpenField(field, []byte("t.c/17")); err != nil {
+		if _, err := k.OpenField(field, column); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -29,7 +29,8 @@ func (k *LeafKey) SealField(plaintext, context []byte) ([]byte, error) {
 	}
 	out := make([]byte, 0, FieldOverhead+len(k.ref.shown())+len(plaintext))
 	out = k.ref.append(append(out, fieldMagic, version))
-	out, err := k.field.Seal(out, plaintext, k.ref.context("field", context))
+	bound := k.ref.context("field", context)
+	out, err := k.field.Seal(out, plaintext, bound[:])
 	return out, sealed(err)
 }
 
@@ -43,7 +44,8 @@ func (k *LeafKey) OpenField(ciphertext, context []byte) ([]byte, error) {
 	if !k.ref.opens(written) {
 		return nil, ErrNoKey
 	}
-	plain, err := k.field.Open(nil, message, k.as(written).context("field", context))
+	bound := k.as(written).context("field", context)
+	plain, err := k.field.Open(nil, message, bound[:])
 	return plain, opened(err)
 }
 
@@ -51,9 +53,10 @@ func (k *LeafKey) OpenField(ciphertext, context []byte) ([]byte, error) {
 // ErrFormat, ErrIntegrity.
 func InspectField(ciphertext []byte) (Ref, error) {
 	r, _, err := parseField(ciphertext)
-	return r, err
+	return r.clone(), err
 }
 
+// parseField returns a Ref that refers to b.
 func parseField(b []byte) (Ref, []byte, error) {
 	if len(b) < fieldFixed || b[0] != fieldMagic || b[1] != version {
 		return Ref{}, nil, ErrFormat

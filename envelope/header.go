@@ -136,6 +136,7 @@ func parseHeader(raw []byte) ([]Slot, error) {
 		if err != nil {
 			return nil, err
 		}
+		slots[i].Ref = slots[i].Ref.clone() // raw may change while they are in use
 		if len(rest) < SlotMessageSize {
 			return nil, ErrIntegrity
 		}

@@ -261,7 +261,7 @@ func TestHash(t *testing.T) {
 	parts := [][]byte{[]byte("a"), {}, bytes.Repeat([]byte("long"), 300)}
 	for n := range len(parts) + 1 {
 		want := wire.Sum("slot", parts[:n]...)
-		if got := hash("slot", parts[:n]...); !bytes.Equal(got, want[:]) {
+		if got := hash("slot", parts[:n]...); got != want {
 			t.Errorf("%d parts: %x, want %x", n, got, want)
 		}
 	}
@@ -271,7 +271,7 @@ func TestHash(t *testing.T) {
 // makes another context.
 func TestRefContext(t *testing.T) {
 	base := testRef("ab")
-	variants := map[string][]byte{"base": base.context("slot"), "label": base.context("field")}
+	variants := map[string][32]byte{"base": base.context("slot"), "label": base.context("field")}
 	add := func(name string, change func(r *Ref)) {
 		r := base.clone()
 		change(&r)
@@ -288,11 +288,11 @@ func TestRefContext(t *testing.T) {
 	shifted := base.clone()
 	shifted.Partition = []byte("a")
 	variants["field with a byte of the partition"] = shifted.context("field", []byte("bc"))
-	seen := map[string]string{}
+	seen := map[[32]byte]string{}
 	for name, c := range variants {
-		if with, ok := seen[string(c)]; ok {
+		if with, ok := seen[c]; ok {
 			t.Errorf("%s and %s have one context", name, with)
 		}
-		seen[string(c)] = name
+		seen[c] = name
 	}
 }

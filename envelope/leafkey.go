@@ -52,11 +52,10 @@ func NewLeafKey(ref Ref, leaf []byte) (*LeafKey, error) {
 	defer slot.Wipe()
 	field := kdf.FieldKey(moved, ref.Domain)
 	defer field.Wipe()
-	return &LeafKey{ref: ref.clone(), slot: mustKey(slot), field: mustKey(field)}, nil
+	return &LeafKey{ref: ref.clone(), slot: mustKey(cobblestone.NewKey(slot)), field: mustKey(cobblestone.NewValueKey(field))}, nil
 }
 
-func mustKey(b *secret.Bytes) *cobblestone.Key {
-	k, err := cobblestone.NewKey(b)
+func mustKey(k *cobblestone.Key, err error) *cobblestone.Key {
 	if err != nil {
 		panic("envelope: derived keys have 32 bytes: " + err.Error())
 	}
@@ -78,7 +77,8 @@ func (k *LeafKey) Wrap(_ context.Context, dek []byte) (Slot, error) {
 		return Slot{}, errors.New("data key is not 32 bytes")
 	}
 	slot := Slot{Ref: k.ref.clone()}
-	if _, err := k.slot.Seal(slot.Message[:0], dek, k.ref.context("slot")); err != nil {
+	bound := k.ref.context("slot")
+	if _, err := k.slot.Seal(slot.Message[:0], dek, bound[:]); err != nil {
 		return Slot{}, sealed(err)
 	}
 	return slot, nil
@@ -92,7 +92,8 @@ func (k *LeafKey) Unwrap(ctx context.Context, slots []Slot) (Unwrapped, error) {
 // unwrap opens the slot with the given number, whatever key it names.
 func (k *LeafKey) unwrap(slots []Slot, number int) (Unwrapped, error) {
 	slot := slots[number]
-	dek, err := k.slot.Open(nil, slot.Message[:], k.as(slot.Ref).context("slot"))
+	bound := k.as(slot.Ref).context("slot")
+	dek, err := k.slot.Open(nil, slot.Message[:], bound[:])
 	if err != nil {
 		return Unwrapped{}, opened(err)
 	}

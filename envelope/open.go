@@ -15,7 +15,7 @@ import (
 // any place. It is safe for concurrent use, except Close.
 type Opener struct {
 	key     *cobblestone.Key
-	context []byte
+	context [32]byte
 	ref     Ref
 	workers int
 }
@@ -30,7 +30,7 @@ func NewOpener(ctx context.Context, u Unwrapper, header []byte, o Options) (*Ope
 	}
 	defer h.dek.Wipe()
 	return &Opener{
-		key:     mustKey(h.dek),
+		key:     mustKey(cobblestone.NewKey(h.dek)),
 		context: o.bodyContext(),
 		ref:     h.slots[h.chosen].Ref,
 		workers: o.workers(),
@@ -49,7 +49,7 @@ func (o *Opener) Close() error {
 
 // Open returns the plaintext of a body. Errors: ErrIntegrity.
 func (o *Opener) Open(body []byte) ([]byte, error) {
-	plain, err := o.key.Open(nil, body, o.context)
+	plain, err := o.key.Open(nil, body, o.context[:])
 	return plain, opened(err)
 }
 
@@ -60,7 +60,7 @@ func (o *Opener) begin(src io.Reader) (*cobblestone.Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read ciphertext: %w", err)
 	}
-	body, err := o.key.Parse(prefix[:n], o.context)
+	body, err := o.key.Parse(prefix[:n], o.context[:])
 	return body, opened(err)
 }
 

@@ -91,7 +91,7 @@ func (r Ref) append(dst []byte) []byte {
 }
 
 // parseRef reads a Ref off the front of b and returns the rest. The Partition
-// is a copy. An unknown flag is ErrFormat, a broken rule ErrIntegrity.
+// refers to b. An unknown flag is ErrFormat, a broken rule ErrIntegrity.
 func parseRef(b []byte) (Ref, []byte, error) {
 	if len(b) == 0 {
 		return Ref{}, nil, ErrIntegrity
@@ -109,14 +109,16 @@ func parseRef(b []byte) (Ref, []byte, error) {
 	if r.Version == 0 || size > MaxPartition || size > len(b) || (r.HidePartition && size > 0) {
 		return Ref{}, nil, ErrIntegrity
 	}
-	r.Partition = append([]byte(nil), b[:size]...)
+	if size > 0 {
+		r.Partition = b[:size:size]
+	}
 	return r, b[size:], nil
 }
 
 // context is the Cobblestone context of a message sealed under the key that r
 // names: all of r, with the true partition also when it is hidden. A field has
 // the caller's context as one part more.
-func (r Ref) context(label string, more ...[]byte) []byte {
+func (r Ref) context(label string, more ...[]byte) [32]byte {
 	var version [8]byte
 	binary.BigEndian.PutUint64(version[:], r.Version)
 	flags := [1]byte{r.flags()}
@@ -127,7 +129,7 @@ func (r Ref) context(label string, more ...[]byte) []byte {
 
 // hash is H of the specification: SHA-256 over label and parts, each behind its
 // length, so that no two lists share an input.
-func hash(label string, parts ...[]byte) []byte {
+func hash(label string, parts ...[]byte) [32]byte {
 	buf := make([]byte, 0, 512) // on the stack: enough for nearly every Ref
 	buf = binary.BigEndian.AppendUint64(buf, uint64(len(labelPrefix)+len(label)))
 	buf = append(append(buf, labelPrefix...), label...)
@@ -135,6 +137,5 @@ func hash(label string, parts ...[]byte) []byte {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(len(p)))
 		buf = append(buf, p...)
 	}
-	sum := sha256.Sum256(buf)
-	return sum[:]
+	return sha256.Sum256(buf)
 }

@@ -36,7 +36,7 @@ func (o Options) workers() int {
 
 // bodyContext is the Cobblestone context of a body. It knows nothing of slots, so
 // that they can be replaced.
-func (o Options) bodyContext() []byte { return hash("body", []byte{suite}, o.Context) }
+func (o Options) bodyContext() [32]byte { return hash("body", []byte{suite}, o.Context) }
 
 // Sealer seals one body under a data key of its own. Its header is known before
 // the body. Use one of Seal, Writer, File and Stream, once: a second call
@@ -65,9 +65,10 @@ func NewSealer(ctx context.Context, w Wrapper, o Options) (*Sealer, error) {
 	if err != nil {
 		return nil, sealed(err)
 	}
-	key := mustKey(dek)
+	key := mustKey(cobblestone.NewKey(dek))
 	defer key.Wipe()
-	return &Sealer{header: header, body: key.New(o.bodyContext()), workers: o.workers()}, nil
+	bound := o.bodyContext()
+	return &Sealer{header: header, body: key.New(bound[:]), workers: o.workers()}, nil
 }
 
 // Header returns the header, to be stored with the body or apart from it.

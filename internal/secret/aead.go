@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 )
 
@@ -27,14 +28,24 @@ const maxState = 1024
 
 // AEAD is AES-256-GCM with a key schedule and hash table in protected memory.
 // It is safe for concurrent use, except Wipe. Make it once per key and keep
-// it: making one costs about as much as sealing a kilobyte.
+// it: making one costs as much as sealing some kilobytes.
 type AEAD struct {
-	_       [0]func()
-	gcm     cipher.AEAD
-	block   *block // nil when the state couldn't be placed
-	cleanup runtime.Cleanup
-	gone    atomic.Bool
+	_    [0]func()
+	gcm  cipher.AEAD
+	home *home // nil when the state isn't placed
+	gone atomic.Bool
 }
+
+// home is a piece of protected memory for one AES-GCM state at a time. Homes
+// are recycled, AEADs never: who uses one after Wipe must not meet another key.
+type home struct {
+	cell *cell
+	gcm  cipher.AEAD // lies in cell
+}
+
+// homes recycles homes. One that is dropped, from the pool or with its AEAD,
+// wipes itself.
+var homes = sync.OnceValue(func() *sync.Pool { return new(sync.Pool) })
 
 // NewAEAD returns AES-256-GCM under a 32-byte key, and an error for a key of
 // another size. The caller keeps key and wipes it.
@@ -42,25 +53,36 @@ type AEAD struct {
 // It works under GODEBUG=fips140=only, which refuses AES-GCM with nonces from
 // the caller. The exception is this one constructor; what it rests on is that
 // every caller's nonces are unique by construction (SP 800-38D, 8.2.1).
-func NewAEAD(key *Bytes) (*AEAD, error) { return newAEAD(key, tested().aead == nil) }
-
-func newAEAD(key *Bytes, placed bool) (*AEAD, error) {
-	if key.Len() != KeySize {
-		return nil, fmt.Errorf("make AES-256-GCM: key has %d bytes, want %d", key.Len(), KeySize)
-	}
+func NewAEAD(key *Bytes) (*AEAD, error) {
 	a := &AEAD{}
 	var err error
-	quietly(func() { err = a.expand(key, placed) })
+	quietly(func() { err = a.expand(key, tested().aead == nil) })
+	return a.made(err)
+}
+
+// NewBriefAEAD is NewAEAD for the key of one short message, whose text lies in
+// ordinary memory at about the same time. It doesn't block signals while it
+// expands the key, which is most of NewAEAD's time: a signal in that
+// microsecond can leave the key of that one message on a signal stack. Don't
+// use it for a key that protects more.
+func NewBriefAEAD(key *Bytes) (*AEAD, error) {
+	a := &AEAD{}
+	err := a.expand(key, tested().aead == nil)
+	clearVectors()
+	return a.made(err)
+}
+
+func (a *AEAD) made(err error) (*AEAD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make AES-256-GCM: %w", err)
-	}
-	if placed {
-		a.cleanup = runtime.AddCleanup(a, func(b *block) { memory().release(b) }, a.block)
 	}
 	return a, nil
 }
 
 func (a *AEAD) expand(key *Bytes, placed bool) error {
+	if key.Len() != KeySize {
+		return fmt.Errorf("key has %d bytes, want %d", key.Len(), KeySize)
+	}
 	schedule, gcm, err := makeGCM(key)
 	if err != nil {
 		return err
@@ -69,10 +91,32 @@ func (a *AEAD) expand(key *Bytes, placed bool) error {
 		a.gcm = gcm
 		return nil
 	}
-	a.block = memory().alloc(len(contents(gcm)))
-	a.gcm = place(gcm, a.block).(cipher.AEAD)
+	a.home = settle(gcm)
+	a.gcm = a.home.gcm
 	Wipe(contents(schedule)) // GCM holds a copy of it
 	return nil
+}
+
+// settle moves gcm into a home.
+func settle(gcm cipher.AEAD) *home {
+	if h, ok := homes().Get().(*home); ok {
+		// makeGCM always returns the same type, so h.gcm takes what gcm was.
+		move(h.cell.block, gcm)
+		return h
+	}
+	h := &home{cell: newCell(len(contents(gcm)))}
+	h.gcm = place(gcm, h.cell.block).(cipher.AEAD)
+	return h
+}
+
+// leave wipes the state in h and keeps h for the next, as cell.end does.
+func (h *home) leave() {
+	if h.cell.block.level == levelNone {
+		h.cell.end()
+		return
+	}
+	Wipe(h.cell.block.bytes())
+	homes().Put(h)
 }
 
 // makeGCM returns the standard library's objects: the block cipher and the
@@ -118,11 +162,10 @@ func (a *AEAD) Wipe() {
 		return
 	}
 	a.gcm = nil
-	if a.block != nil {
-		a.cleanup.Stop()
-		memory().release(a.block)
+	if a.home != nil {
+		a.home.leave()
+		a.home = nil
 	}
-	runtime.KeepAlive(a)
 }
 
 func (a *AEAD) live() cipher.AEAD {
@@ -146,9 +189,9 @@ func testAEAD() error {
 			return fmt.Errorf("place AES-256-GCM: %w", err)
 		}
 	}
-	placed, err := newAEAD(key, true)
-	if err != nil {
-		return err
+	placed := &AEAD{}
+	if err := placed.expand(key, true); err != nil {
+		return fmt.Errorf("place AES-256-GCM: %w", err)
 	}
 	defer placed.Wipe()
 	defer Wipe(contents(plain))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -63,6 +64,8 @@ type block struct {
 	addr  unsafe.Pointer
 	size  int // of the slot, at least what was asked for
 	level level
+	// exposed says that a caller has seen the memory: see dropped.
+	exposed atomic.Bool
 }
 
 // bytes views the block. The caller keeps the owner of the block reachable for
@@ -80,14 +83,8 @@ type page struct {
 
 // A pool holds the pages of one degree of protection.
 type pool struct {
-	empty   []blank
+	empty   []*page // belong to no size class
 	partial [len(slotSizes)][]*page
-}
-
-// blank is a page that belongs to no size class.
-type blank struct {
-	addr  unsafe.Pointer
-	level level
 }
 
 // stats counts bytes. See Usage for the exported form.
@@ -160,7 +157,7 @@ func (a *arena) release(b *block) {
 	}
 	if p.used == 0 {
 		pl.unlist(p)
-		pl.empty = append(pl.empty, blank{p.addr, p.level})
+		pl.empty = append(pl.empty, p)
 	}
 }
 
@@ -258,7 +255,7 @@ func classOf(n int) int {
 // add cuts a mapping into pages.
 func (pl *pool) add(addr unsafe.Pointer, n int, l level) {
 	for off := 0; off < n; off += pageSize {
-		pl.empty = append(pl.empty, blank{unsafe.Add(addr, off), l})
+		pl.empty = append(pl.empty, &page{addr: unsafe.Add(addr, off), level: l})
 	}
 }
 
@@ -271,9 +268,10 @@ func (pl *pool) page(class int) *page {
 	if last < 0 {
 		return nil
 	}
-	e := pl.empty[last]
+	p := pl.empty[last]
 	pl.empty = pl.empty[:last]
-	p := &page{addr: e.addr, level: e.level, class: class}
+	p.class = class
+	clear(p.free[:])
 	for i := range p.slots() {
 		p.free[i/64] |= 1 << (i % 64)
 	}

@@ -5,6 +5,7 @@ package secret
 import (
 	"crypto/rand"
 	"crypto/subtle"
+	"encoding/binary"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -27,17 +28,10 @@ var memory = sync.OnceValue(func() *arena { return newArena(systemMapper()) })
 // All methods but Wipe may be called concurrently. After Wipe every method but
 // Wipe itself and the redacting ones panics.
 type Bytes struct {
-	_       [0]func() // values don't compare with ==; see Equal
-	held    *held
-	n       int
-	cleanup runtime.Cleanup
-	gone    atomic.Bool
-}
-
-// held is what outlives a dropped Bytes until its memory is wiped.
-type held struct {
-	block   *block
-	exposed atomic.Bool
+	_    [0]func() // values don't compare with ==; see Equal
+	cell *cell
+	n    int
+	gone atomic.Bool
 }
 
 // New returns n zero bytes. A negative n panics, as make does.
@@ -45,9 +39,7 @@ func New(n int) *Bytes {
 	if n < 0 {
 		panic("secret: negative size")
 	}
-	b := &Bytes{n: n, held: &held{block: memory().alloc(n)}}
-	b.cleanup = runtime.AddCleanup(b, (*held).dropped, b.held)
-	return b
+	return &Bytes{n: n, cell: newCell(n)}
 }
 
 // Random returns n bytes from crypto/rand.
@@ -83,8 +75,8 @@ func (b *Bytes) Len() int {
 // Every use is a place to review; `grep Expose` lists them.
 func (b *Bytes) Expose() []byte {
 	v := b.view()
-	if !b.held.exposed.Load() {
-		b.held.exposed.Store(true)
+	if !b.cell.block.exposed.Load() {
+		b.cell.block.exposed.Store(true)
 	}
 	return v
 }
@@ -110,36 +102,25 @@ func (b *Bytes) Equal(o *Bytes) bool {
 // Wipe zeroes the secret and gives its memory back. Wiping twice, or wiping
 // nil, does nothing. It must not run at the same time as a use of b.
 func (b *Bytes) Wipe() {
-	if b == nil || b.held == nil || b.gone.Swap(true) {
+	if b == nil || b.cell == nil || b.gone.Swap(true) {
 		return
 	}
-	b.cleanup.Stop()
-	memory().release(b.held.block)
-	runtime.KeepAlive(b) // Stop is only certain while b is reachable
+	b.cell.end()
 }
 
 // view is Expose for this package, which keeps b reachable itself.
 func (b *Bytes) view() []byte {
 	b.check()
-	return b.held.block.bytes()[:b.n:b.n]
+	return b.cell.block.bytes()[:b.n:b.n]
 }
 
 func (b *Bytes) check() {
-	if b.held == nil {
+	if b.cell == nil {
 		panic("secret: use of a Bytes that was never made")
 	}
 	if b.gone.Load() {
 		panic("secret: use of a Bytes after Wipe")
 	}
-}
-
-// dropped wipes the memory of a Bytes that nobody can reach any more.
-func (h *held) dropped() {
-	if !h.exposed.Load() {
-		memory().release(h.block)
-		return
-	}
-	time.AfterFunc(grace, func() { memory().release(h.block) })
 }
 
 // Wipe zeroes an ordinary slice that held a secret for a moment. It isn't
@@ -153,8 +134,15 @@ func Wipe(p []byte) {
 // copyBytes copies a key without vector registers: those are saved to ordinary
 // memory in 16-byte pieces when a signal interrupts the thread.
 //
+// It copies words, and the rest byte by byte.
+//
 //go:noinline
 func copyBytes(dst, src []byte) {
+	dst = dst[:len(src)]
+	for len(src) >= 8 {
+		binary.NativeEndian.PutUint64(dst, binary.NativeEndian.Uint64(src))
+		dst, src = dst[8:], src[8:]
+	}
 	//lint:ignore S1001 copy would use vector registers
 	for i, c := range src {
 		dst[i] = c

@@ -34,7 +34,7 @@ var makers = map[string]func() []byte{
 		if err != nil {
 			panic(err)
 		}
-		return a.block.bytes()
+		return a.home.cell.block.bytes()
 	},
 	"HMAC": func() []byte { return NewHMAC(Random(32)).state.view() },
 	"hasher": func() []byte {
@@ -76,9 +76,9 @@ func TestWipedThenDropped(t *testing.T) {
 func TestDroppedAfterExposeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := fill(New(32), 0x5a) // fill exposes it
-		view, h := b.Expose(), b.held
-		b.cleanup.Stop()
-		h.dropped() // as the collector would
+		view := b.Expose()
+		b.cell.cleanup.Stop()
+		dropped(b.cell.block) // as the collector would
 		time.Sleep(grace - time.Second)
 		if !bytes.Equal(view, bytes.Repeat([]byte{0x5a}, 32)) {
 			t.Error("an exposed secret was wiped within its grace period")

@@ -47,7 +47,8 @@ func TestAEADAgainstStandardLibrary(t *testing.T) {
 	for _, placed := range []bool{true, false} {
 		raw := randomBytes(KeySize)
 		key := take(raw)
-		a, err := newAEAD(key, placed)
+		a := new(AEAD)
+		err := a.expand(key, placed)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,13 +33,13 @@
 // kept out of dumps. [Protection] and [CurrentUsage] tell which.
 //
 // Not protected: registers while a computation runs. Keys are set up with
-// signals blocked, and vector registers are cleared after every operation, but
-// a signal in the middle of Seal, Open or Sum makes the kernel write them to
-// the thread's signal stack, where single round keys can stay until the next
-// signal. The heap for the microsecond in which [NewAEAD] expands a key, before
-// it moves the result and wipes the original. What comes
-// in through buffers that aren't ours: read secrets straight into Expose() of a
-// Bytes. Whoever can run code in the process, by ptrace for instance. The
+// signals blocked (except by [NewBriefAEAD]) and vector registers are cleared
+// after every operation, but a signal in the middle of Seal, Open or Sum makes
+// the kernel write them to the thread's signal stack, where single round keys
+// can stay until the next signal. The heap for the microsecond in which
+// [NewAEAD] expands a key, before it moves the result and wipes the original.
+// What comes in through buffers that aren't ours: read secrets straight into
+// Expose() of a Bytes. Whoever can run code in the process, by ptrace for instance. The
 // hypervisor: against that only confidential hardware helps.
 //
 // # Deliberately absent

@@ -68,8 +68,13 @@ func contents(obj any) []byte {
 // dst and wipes the original. The result is a pointer of the same type to the
 // new place; the caller keeps the block's owner reachable while it uses it.
 func place(obj any, dst *block) any {
+	move(dst, obj)
+	return reflect.NewAt(reflect.TypeOf(obj).Elem(), dst.addr).Interface()
+}
+
+// move is place for a block that holds, or held, an object of the same type.
+func move(dst *block, obj any) {
 	src := contents(obj)
 	copyBytes(dst.bytes(), src)
 	Wipe(src)
-	return reflect.NewAt(reflect.TypeOf(obj).Elem(), dst.addr).Interface()
 }

@@ -53,7 +53,8 @@ func Protection() string {
 }
 
 // Usage counts the bytes of memory for secrets. Locked and Unlocked are
-// mapped, InUse is the part that is handed out. Unlocked above zero on Linux
+// mapped, InUse is the part that is handed out or kept, wiped, for the next
+// short-lived secret. Unlocked above zero on Linux
 // means that RLIMIT_MEMLOCK is too small for the number of keys.
 type Usage struct{ Locked, Unlocked, InUse int }
 

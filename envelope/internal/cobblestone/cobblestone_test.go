@@ -248,6 +248,49 @@ func TestKeySize(t *testing.T) {
 	}
 }
 
+// TestWipeGivesPlacesBack: a wiped key keeps no protected memory.
+func TestWipeGivesPlacesBack(t *testing.T) {
+	key, err := NewKey(secret.Random(KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if _, err := key.Seal(nil, []byte("x"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key.Wipe()
+	if p := key.places.Get(); p != nil {
+		t.Error("a place is left behind")
+	}
+}
+
+// TestValueKey: what NewValueKey seals is no other format.
+func TestValueKey(t *testing.T) {
+	input := secret.Random(KeySize)
+	whole, err := NewKey(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := NewValueKey(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range [][2]*Key{{whole, value}, {value, whole}} {
+		sealed, err := pair[0].Seal(nil, []byte("text"), []byte("c"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := pair[1].Open(nil, sealed, []byte("c"))
+		if err != nil || string(got) != "text" {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if _, err := NewValueKey(secret.Random(31)); err == nil {
+		t.Error("input key of 31 bytes accepted")
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	key := newKey(f)
 	sealed, err := key.Seal(nil, random(ChunkSize+100), nil)

@@ -29,55 +29,82 @@ const infoPrefix = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
 // has the table.
 type Key struct {
 	mac *secret.HMAC
+	// expand makes the AEAD of a message's key.
+	expand func(key *secret.Bytes) (*secret.AEAD, error)
 	// places recycles the 32 protected bytes in which a message's key waits to
-	// become an AEAD: a place of its own for each message would be most of the
-	// cost of a short one.
-	places sync.Pool
+	// become an AEAD, and messages the Messages of Seal and Open: each anew
+	// would be much of the cost of a short message.
+	places, messages sync.Pool
 }
 
 // NewKey prepares an input key of exactly 32 uniformly random bytes. The
 // caller keeps input and wipes it; it isn't needed any more after the call.
-func NewKey(input *secret.Bytes) (*Key, error) {
+func NewKey(input *secret.Bytes) (*Key, error) { return newKeyOf(input, secret.NewAEAD) }
+
+// NewValueKey is NewKey for short values that lie in memory themselves while
+// they are sealed and opened, and protect nothing else: no keys. It is faster
+// as secret.NewBriefAEAD is.
+func NewValueKey(input *secret.Bytes) (*Key, error) { return newKeyOf(input, secret.NewBriefAEAD) }
+
+func newKeyOf(input *secret.Bytes, expand func(*secret.Bytes) (*secret.AEAD, error)) (*Key, error) {
 	if input.Len() != KeySize {
 		return nil, errors.New("input key is not 32 bytes")
 	}
-	return &Key{mac: secret.NewHMAC(input)}, nil
+	return &Key{mac: secret.NewHMAC(input), expand: expand}, nil
 }
 
 // Wipe forgets the key. Messages made from it stay usable.
-func (k *Key) Wipe() { k.mac.Wipe() }
+func (k *Key) Wipe() {
+	k.mac.Wipe()
+	// Left to the garbage collector, each place would stay taken for a while.
+	for p := k.places.Get(); p != nil; p = k.places.Get() {
+		p.(*secret.Bytes).Wipe()
+	}
+}
 
 // New begins a message with a fresh random salt. The message may seal each
 // chunk number once; sealing two plaintexts under one number gives both away.
 func (k *Key) New(context []byte) *Message {
 	m := &Message{}
+	k.begin(m, context)
+	return m
+}
+
+func (k *Key) begin(m *Message, context []byte) {
 	rand.Read(m.prefix[:saltSize])
 	k.derive(m, context)
-	return m
 }
 
 // Parse takes up a message from its first PrefixSize bytes. It returns
 // ErrMessage unless the commitment matches this key, salt and context; this is
 // what keeps a message from opening under two keys.
 func (k *Key) Parse(prefix, context []byte) (*Message, error) {
-	if len(prefix) != PrefixSize {
-		return nil, ErrMessage
-	}
 	m := &Message{}
+	if err := k.parse(m, prefix, context); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (k *Key) parse(m *Message, prefix, context []byte) error {
+	if len(prefix) != PrefixSize {
+		return ErrMessage
+	}
 	copy(m.prefix[:saltSize], prefix)
 	k.derive(m, context)
 	if subtle.ConstantTimeCompare(m.prefix[saltSize:], prefix[saltSize:]) != 1 {
 		m.Wipe()
-		return nil, ErrMessage
+		return ErrMessage
 	}
-	return m, nil
+	return nil
 }
 
 // Seal appends to dst the message that holds plaintext. Plaintext and dst must
 // not overlap.
 func (k *Key) Seal(dst, plaintext, context []byte) ([]byte, error) {
-	m := k.New(context)
-	defer m.Wipe()
+	m := k.borrow()
+	defer k.giveBack(m)
+	k.begin(m, context)
 	dst = append(dst, m.prefix[:]...)
 	return m.SealRun(dst, 0, plaintext, true)
 }
@@ -87,12 +114,27 @@ func (k *Key) Open(dst, message, context []byte) ([]byte, error) {
 	if len(message) < PrefixSize {
 		return nil, ErrMessage
 	}
-	m, err := k.Parse(message[:PrefixSize], context)
-	if err != nil {
+	m := k.borrow()
+	defer k.giveBack(m)
+	if err := k.parse(m, message[:PrefixSize], context); err != nil {
 		return nil, err
 	}
-	defer m.Wipe()
 	return m.OpenRun(dst, 0, message[PrefixSize:], true)
+}
+
+// borrow returns an empty Message that doesn't leave this package.
+func (k *Key) borrow() *Message {
+	if m, ok := k.messages.Get().(*Message); ok {
+		return m
+	}
+	return &Message{}
+}
+
+// giveBack ends a borrowed Message.
+func (k *Key) giveBack(m *Message) {
+	m.Wipe()
+	*m = Message{}
+	k.messages.Put(m)
 }
 
 // derive makes key, base nonce and commitment from the salt in m.prefix, by
@@ -120,7 +162,7 @@ func (k *Key) newAEAD(key []byte) *secret.AEAD {
 	}
 	defer k.places.Put(place)
 	copy(place.Expose(), key)
-	aead, err := secret.NewAEAD(place)
+	aead, err := k.expand(place)
 	secret.Wipe(place.Expose())
 	if err != nil {
 		panic("cobblestone: " + err.Error()) // only for a key that isn't 32 bytes
