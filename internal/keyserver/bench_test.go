@@ -86,4 +86,3 @@ func benchRig(b *testing.B) (*rig, *workload) {
 	r.allow(allowApp1)
 	return r, app
 }
-
