@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"claviger/internal/clock"
+	"claviger/internal/testkit/fakeserver"
+)
+
+// start is the wall time at which tests begin.
+var start = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+const app = "spiffe://acme/workload/app"
+
+// world is a domain with one server, one key and one enrolled client.
+type world struct {
+	t       *testing.T
+	clock   *clock.Manual // the client's
+	remote  *clock.Manual // the servers'
+	domain  *fakeserver.Domain
+	server  *fakeserver.Server
+	key     *fakeserver.Key
+	profile *Profile
+	client  *Client
+}
+
+// advance moves everybody's clocks.
+func (w *world) advance(d time.Duration) {
+	w.clock.Advance(d)
+	w.remote.Advance(d)
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, clock: clock.NewManual(start), remote: clock.NewManual(start)}
+	w.domain = fakeserver.New(t, fakeserver.Options{Clock: w.remote})
+	w.server = w.domain.Server("one")
+	w.key = w.domain.AddKey("payments/cards")
+	w.profile = w.enrol("app")
+	w.client = w.dial()
+	return w
+}
+
+func (w *world) enrol(path string) *Profile {
+	w.t.Helper()
+	in := w.domain.Invite(path, w.server.Listen())
+	p, err := Enroll(w.t.Context(), filepath.Join(w.t.TempDir(), "profile"), in.Text(), EnrollOptions{Clock: w.clock})
+	if err != nil {
+		w.t.Fatalf("Enroll: %v", err)
+	}
+	return p
+}
+
+// dial opens the profile as a new process would and leads it to the servers
+// without a network between: the first of w's own if none is given.
+func (w *world) dial(servers ...*fakeserver.Server) *Client {
+	w.t.Helper()
+	p, err := OpenProfile(w.profile.Dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c, err := Dial(w.t.Context(), p, Options{Clock: w.clock})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	if len(servers) == 0 {
+		servers = []*fakeserver.Server{w.server}
+	}
+	c.net.servers = nil
+	for _, s := range servers {
+		c.net.servers = append(c.net.servers, &server{route: s})
+	}
+	return c
+}
+
+func (w *world) seal(plaintext string) []byte {
+	w.t.Helper()
+	out, err := w.client.Encrypt(w.t.Context(), "payments/cards", []byte(plaintext), EncryptOptions{})
+	if err != nil {
+		w.t.Fatalf("Encrypt: %v", err)
+	}
+	return out
+}
+
+func (w *world) open(ciphertext []byte) error {
+	plaintext, _, err := w.client.Decrypt(w.t.Context(), ciphertext, DecryptOptions{Keys: []string{"payments/cards"}})
+	if err != nil && len(plaintext) > 0 {
+		w.t.Errorf("an error, and %d bytes of plaintext", len(plaintext))
+	}
+	return err
+}
+
+func TestRoundTrip(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	for _, o := range []EncryptOptions{
+		{}, {Partition: []byte("tenant-7")}, {Partition: []byte("tenant-7"), HidePartition: true}, {Context: []byte("row 9")},
+	} {
+		sealed, err := w.client.Encrypt(ctx, "payments/cards", []byte("4111"), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := DecryptOptions{Keys: []string{"payments/cards"}, Partition: o.Partition, Context: o.Context}
+		got, opened, err := w.client.Decrypt(ctx, sealed, open)
+		if err != nil || string(got) != "4111" {
+			t.Fatalf("Decrypt(%+v) = %q, %v", o, got, err)
+		}
+		if want := (Opened{"payments/cards", w.key.ID.String(), 1, "active"}); opened != want {
+			t.Errorf("opened by %+v, want %+v", opened, want)
+		}
+	}
+}
+
+func TestStreamAndField(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	plain := bytes.Repeat([]byte("claviger"), 1<<17)
+	var sealed, opened bytes.Buffer
+	if _, err := w.client.EncryptStream(ctx, "payments/cards", &sealed, bytes.NewReader(plain), EncryptOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	by, err := w.client.DecryptStream(ctx, &opened, &sealed, DecryptOptions{AnyKey: true})
+	if err != nil || !bytes.Equal(opened.Bytes(), plain) || by.Key != "payments/cards" {
+		t.Fatalf("DecryptStream: %d bytes by %+v, %v", opened.Len(), by, err)
+	}
+	field, err := w.client.SealField(ctx, "payments/cards", []byte("4111"), EncryptOptions{Context: []byte("row 9")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := DecryptOptions{Keys: []string{"payments/cards"}, Context: []byte("row 9")}
+	if got, by, err := w.client.OpenField(ctx, field, open); err != nil || string(got) != "4111" || by.Version != 1 {
+		t.Errorf("OpenField = %q by %+v, %v", got, by, err)
+	}
+	open.Context = []byte("row 10")
+	if _, _, err := w.client.OpenField(ctx, field, open); err == nil {
+		t.Error("a field opens in another row")
+	}
+}
+
+// TestReal goes over TCP and TLS.
+func TestReal(t *testing.T) {
+	w := newWorld(t)
+	c, err := Dial(t.Context(), w.profile, Options{Clock: w.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	sealed, err := c.Encrypt(t.Context(), "payments/cards", []byte("4111"), EncryptOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := c.Decrypt(t.Context(), sealed, DecryptOptions{Keys: []string{"payments/cards"}}); err != nil || string(got) != "4111" {
+		t.Errorf("Decrypt = %q, %v", got, err)
+	}
+	if err := c.Renew(t.Context()); err != nil {
+		t.Errorf("Renew: %v", err)
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w.server.Lie.Refuse = context.Canceled
+	if _, err := w.client.Encrypt(ctx, "payments/cards", nil, EncryptOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Encrypt = %v", err)
+	}
+}
