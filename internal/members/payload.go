@@ -202,8 +202,9 @@ func (s Server) check() error {
 
 // checkAnchors holds that names are single and prefixes disjoint, so that one
 // name never has two authorities. Domain is the genesis's name: the embedded CA
-// speaks for nothing else. Certificates are not parsed here: readers built with
-// other versions of a parser would disagree on what the chain says.
+// speaks for all of it and nothing else. As far as names go, pki.NewVerifier
+// takes whatever is accepted here. Certificates are not parsed here: readers
+// built with other versions of a parser would disagree on what the chain says.
 func checkAnchors(anchors []Anchor, domain string) error {
 	if len(anchors) > MaxAnchors {
 		return fmt.Errorf("%w: more than %d trust anchors", ErrChain, MaxAnchors)
@@ -226,11 +227,11 @@ func (a Anchor) check(domain string) error {
 	if !wire.ValidNamePart(a.Name) {
 		return fmt.Errorf("%w: a trust anchor's name", ErrChain)
 	}
-	if !validPrefix(a.Prefix) || certs > maxRoots || a.Embedded && certs > 0 || !a.Embedded && len(a.Roots) == 0 {
+	if !wire.ValidPrefix(a.Prefix) || certs > maxRoots || a.Embedded && certs > 0 || !a.Embedded && len(a.Roots) == 0 {
 		return fmt.Errorf("%w: trust anchor %s", ErrChain, a.Name)
 	}
-	if a.Embedded && !strings.HasPrefix(a.Prefix, "spiffe://"+domain+"/workload/") {
-		return fmt.Errorf("%w: the embedded authority speaks for another name than %s", ErrChain, domain)
+	if a.Embedded && a.Prefix != "spiffe://"+domain+"/workload/" {
+		return fmt.Errorf("%w: the embedded authority speaks for spiffe://%s/workload/ and nothing else", ErrChain, domain)
 	}
 	for _, c := range slices.Concat(a.Roots, a.Intermediates) {
 		if len(c) == 0 || len(c) > wire.MaxCertificate {
@@ -238,16 +239,4 @@ func (a Anchor) check(domain string) error {
 		}
 	}
 	return nil
-}
-
-// validPrefix reports whether p is spiffe://NAME/workload/ with any number of
-// whole path parts behind, so that a prefix never ends within a part.
-func validPrefix(p string) bool {
-	rest, ok := strings.CutPrefix(p, "spiffe://")
-	name, path, cut := strings.Cut(rest, "/workload/")
-	if !ok || !cut || len(p) > wire.MaxID || !wire.ValidNamePart(name) {
-		return false
-	}
-	parts, whole := strings.CutSuffix(path, "/")
-	return path == "" || whole && wire.ValidPath(parts)
 }

@@ -116,7 +116,7 @@ func Found(entry []byte) (*State, error) {
 }
 
 func (g Genesis) check() error {
-	if !wire.ValidNamePart(g.Name) || g.RootGeneration != 1 || g.Root.IsZero() {
+	if !wire.ValidTrustDomain(g.Name) || g.RootGeneration != 1 || g.Root.IsZero() {
 		return fmt.Errorf("%w: genesis", ErrChain)
 	}
 	founder := State{Servers: []Member{{g.Server, StatusActive}}}

@@ -6,16 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"claviger/internal/wire"
 )
 
 // MaxID is the longest SPIFFE id accepted, in bytes. The SPIFFE-ID standard
 // allows 2,048; names here also stand in policies, logs and grants.
-const MaxID = 256
+const MaxID = wire.MaxID
 
 const (
 	scheme   = "spiffe://"
 	workload = "/workload/"
-	maxPart  = 128
 )
 
 var errName = errors.New("not of the form spiffe://DOMAIN/workload/NAME with parts of a-z 0-9 . _ -")
@@ -44,7 +45,7 @@ func ParseID(id string) (Name, error) {
 		return Name{}, fmt.Errorf("parse SPIFFE id: %w", errName)
 	}
 	domain, path, ok := strings.Cut(rest, workload)
-	if !ok || !validPath(path) {
+	if !ok || !wire.ValidPath(path) {
 		return Name{}, fmt.Errorf("parse SPIFFE id: %w", errName)
 	}
 	if err := CheckTrustDomain(domain); err != nil {
@@ -78,23 +79,11 @@ func EmbeddedPrefix(trustDomain string) (string, error) {
 	return scheme + trustDomain + workload, nil
 }
 
-// CheckTrustDomain says whether s can name a trust domain: parts of a-z 0-9 _ -
-// with single dots between them, at most 128 bytes, at least one letter. The
-// letter keeps out IP addresses, on which name constraints can't work (RFC 5280,
-// section 4.2.1.10).
+// CheckTrustDomain says whether s can name a trust domain, as
+// wire.ValidTrustDomain has it.
 func CheckTrustDomain(s string) error {
-	if len(s) > maxPart {
-		return fmt.Errorf("trust domain is longer than %d bytes", maxPart)
-	}
-	letter := false
-	for part := range strings.SplitSeq(s, ".") {
-		if !validPart(part) {
-			return errors.New("trust domain needs parts of a-z 0-9 _ - with single dots between them")
-		}
-		letter = letter || strings.ContainsAny(part, "abcdefghijklmnopqrstuvwxyz")
-	}
-	if !letter {
-		return errors.New("trust domain needs a letter")
+	if !wire.ValidTrustDomain(s) {
+		return errors.New("trust domain needs parts of a-z 0-9 _ - with single dots between them, a letter, and at most 128 bytes")
 	}
 	return nil
 }
@@ -102,36 +91,10 @@ func CheckTrustDomain(s string) error {
 // checkPrefix accepts spiffe://DOMAIN/workload/ and the same with more parts.
 // The slash at the end makes ".../pay/" not cover ".../payments".
 func checkPrefix(prefix string) (Name, error) {
-	if len(prefix) > MaxID || !strings.HasSuffix(prefix, "/") {
-		return Name{}, errors.New("prefix must look like spiffe://DOMAIN/workload/PART/ with a slash at the end")
-	}
 	name, err := ParseID(prefix + "x")
-	if err != nil {
+	if err != nil || !wire.ValidPrefix(prefix) {
 		return Name{}, errors.New("prefix must look like spiffe://DOMAIN/workload/PART/ with a slash at the end")
 	}
 	name.Path = strings.TrimSuffix(name.Path, "x")
 	return name, nil
-}
-
-func validPath(path string) bool {
-	for part := range strings.SplitSeq(path, "/") {
-		if part == "." || part == ".." || !validPart(part) {
-			return false
-		}
-	}
-	return true
-}
-
-func validPart(s string) bool {
-	if s == "" || len(s) > maxPart {
-		return false
-	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
 }

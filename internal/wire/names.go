@@ -43,16 +43,33 @@ func ValidNamePart(s string) bool {
 	return true
 }
 
+// ValidTrustDomain reports whether s can name a trust domain: a name part whose
+// dots stand alone between other characters, with at least one letter. The
+// letter keeps out IP addresses, on which the name constraints of certificates
+// can't work (RFC 5280, section 4.2.1.10).
+func ValidTrustDomain(s string) bool {
+	return ValidNamePart(s) && s[0] != '.' && s[len(s)-1] != '.' && !strings.Contains(s, "..") &&
+		strings.ContainsAny(s, "abcdefghijklmnopqrstuvwxyz")
+}
+
 // ValidID reports whether s has the form of a workload's SPIFFE id,
-// spiffe://NAME/workload/PATH, with NAME and PATH in the alphabet of path names
-// (SPIFFE-ID, section 2, narrowed).
+// spiffe://NAME/workload/PATH, with NAME a trust domain's and PATH in the
+// alphabet of path names (SPIFFE-ID, section 2, narrowed).
 func ValidID(s string) bool {
 	rest, ok := strings.CutPrefix(s, "spiffe://")
 	if !ok || len(s) > MaxID {
 		return false
 	}
 	name, path, ok := strings.Cut(rest, "/workload/")
-	return ok && ValidNamePart(name) && ValidPath(path)
+	return ok && ValidTrustDomain(name) && ValidPath(path)
+}
+
+// ValidPrefix reports whether s covers workloads' SPIFFE ids: what stands before
+// whole parts of their paths, spiffe://NAME/workload/ and perhaps PART/…, with
+// its slash. So ".../pay/" never covers ".../payments", and there is a valid
+// id under every valid prefix.
+func ValidPrefix(s string) bool {
+	return strings.HasSuffix(s, "/") && ValidID(s+"x")
 }
 
 // ValidPath is ValidKeyName without its length limit: the part of a SPIFFE id
