@@ -187,8 +187,12 @@ func (s *State) recoverBegin(in input, p *members.Keys) (change, error) {
 
 // firstSignature has no effect of its own: what is applied confirms its signers.
 func (s *State) firstSignature(in input, p *Confirm) (change, error) {
+	named := func(k members.Key) bool { return k.Name == p.Admin }
+	if !slices.ContainsFunc(s.Members.Keys.Keys, named) {
+		return refuse("who is named is no admin")
+	}
 	if !slices.Contains(in.admins, p.Admin) {
-		return refuse("who is named has not signed")
+		return change{}, fmt.Errorf("%w: that of %s", members.ErrThreshold, p.Admin)
 	}
 	return change{object: "admin:" + p.Admin, apply: func() {}}, nil
 }
