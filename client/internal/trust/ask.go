@@ -154,16 +154,25 @@ func (v *View) Answer(a *Asked, message []byte) (*Answer, error) {
 		return nil, err
 	}
 	w := word{grant.Epoch, grant.Head, grant.Members, release.Grant, wire.TypeGrant}
-	if err := v.checkWord(w); err == nil {
-		err = v.advance(w)
-	}
-	if err != nil {
+	if err := v.believe(w, a, grant.Issued); err != nil {
 		out.Wipe()
 		return nil, err
 	}
-	v.anchors[grant.Server] = anchor{issued: grant.Issued, sent: a.sent}
-	v.freshen(a.sent, 0)
 	return out, nil
+}
+
+// believe takes over what a verified answer to a says of the domain's state, and
+// when it was signed. The caller holds v.mu.
+func (v *View) believe(w word, a *Asked, issued int64) error {
+	if err := v.checkWord(w); err != nil {
+		return err
+	}
+	if err := v.advance(w); err != nil {
+		return err
+	}
+	v.anchors[a.peer.Server] = anchor{issued: issued, sent: a.sent}
+	v.freshen(a.sent, 0)
+	return nil
 }
 
 func wipeAll(keys [][]byte) {

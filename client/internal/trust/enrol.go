@@ -99,16 +99,7 @@ func (v *View) Enrolled(a *Asked, message []byte, key *ecdsa.PrivateKey) (*Enrol
 			return nil, err
 		}
 	}
-	w := word{e.Epoch, e.Head, e.Members, signed, wire.TypeEnrolled}
-	if err := v.checkWord(w); err != nil {
-		return nil, err
-	}
-	if err := v.advance(w); err != nil {
-		return nil, err
-	}
-	v.anchors[e.Server] = anchor{issued: e.Issued, sent: a.sent}
-	v.freshen(a.sent, 0)
-	return out, nil
+	return out, v.believe(word{e.Epoch, e.Head, e.Members, signed, wire.TypeEnrolled}, a, e.Issued)
 }
 
 // certifies reads a leaf certificate and holds that it names this client and this
