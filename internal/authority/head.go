@@ -68,7 +68,7 @@ func (h headFile) read() (*headRecord, error) {
 		return nil, fmt.Errorf("%w: head file: %w", ErrLog, err)
 	}
 	var r headRecord
-	if err := wire.Unmarshal(plain, &r, maxHead); err != nil || r.Type != typeHead {
+	if err := wire.Unmarshal(plain, &r, maxHead); err != nil || r.Type != typeHead || r.Domain != h.box.domain {
 		return nil, fmt.Errorf("%w: head file: %w", ErrLog, wire.ErrMalformed)
 	}
 	return &r, nil
@@ -83,9 +83,6 @@ func (l *Log) extendsHead() error {
 	seen, err := l.head.read()
 	if err != nil {
 		return err
-	}
-	if seen != nil && seen.Domain != l.o.Domain {
-		return fmt.Errorf("%w: the head file is another installation's", ErrLog)
 	}
 	problem := l.state.extends(seen)
 	if problem == nil || len(l.o.Accept) == 0 {
