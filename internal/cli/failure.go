@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
+	"claviger/client"
 	"claviger/envelope"
 	"claviger/internal/root"
 	"claviger/internal/store"
@@ -98,6 +100,16 @@ func outcomes() []outcome {
 		{err: root.ErrWrongPassphrase, code: ExitDenied},
 		{err: root.ErrWrongKey, code: ExitDenied},
 		{err: root.ErrDamaged, code: ExitIntegrity, hint: "restore the custody file from a backup; nothing was written"},
+		{err: client.ErrRollback, code: ExitIntegrity, hint: "a server shows an older state than this profile has seen; tell an admin and keep the profile"},
+		{err: client.ErrFork, code: ExitIntegrity, hint: "the proof is in the profile's proofs directory; tell an admin"},
+		{err: client.ErrIntegrity, code: ExitIntegrity, hint: "a server, or somebody on the way, sent what no honest one sends; tell an admin"},
+		{err: client.ErrUnexpectedKey, code: ExitIntegrity, hint: "claviger inspect shows which key it names; name that with --key only if it belongs here"},
+		{err: client.ErrCompromised, code: ExitIntegrity, hint: "--allow-compromised opens it all the same"},
+		{err: client.ErrStale, code: ExitFailure, hint: "no server could be reached for longer than the key permits"},
+		{err: client.ErrInvite, code: ExitDenied, hint: "an admin can make another: claviger client invite NAME"},
+		{err: client.ErrNotFound, code: ExitNotFound},
+		{err: client.ErrExists, code: ExitUsage, hint: "name another with --profile"},
+		{err: client.ErrUnavailable, code: ExitFailure, hint: "is the server running, and the profile's address right? (claviger profile list)"},
 		{err: envelope.ErrNoKey, code: ExitDenied},
 		{err: envelope.ErrIntegrity, code: ExitIntegrity},
 		{err: envelope.ErrFormat, code: ExitIntegrity}, // one flipped bit of the magic looks like this
@@ -113,12 +125,36 @@ func asFailure(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return &Failure{Code: f.Code, Message: err.Error(), Hint: f.Hint, Err: err}
 	}
+	if d, ok := errors.AsType[*client.DeniedError](err); ok {
+		return denied(d, err)
+	}
 	for _, o := range outcomes() {
 		if errors.Is(err, o.err) {
 			return &Failure{Code: o.code, Message: err.Error(), Hint: o.hint, Err: err}
 		}
 	}
 	return &Failure{Code: ExitFailure, Message: err.Error(), Err: err}
+}
+
+// denied says who may not do what, why, and what would change that.
+func denied(d *client.DeniedError, err error) *Failure {
+	who, what := d.Client, d.Operation
+	if _, name, ok := strings.Cut(d.Client, "/workload/"); ok {
+		who = name // as policies and admins' commands call it
+	}
+	if d.Key != "" {
+		what += " with " + d.Key
+	}
+	f := &Failure{Code: ExitDenied, Message: fmt.Sprintf("%s may not %s (%s)", who, what, d.Reason), Err: err}
+	switch d.Reason {
+	case "no policy allows it":
+		f.Hint = fmt.Sprintf("an admin can run: claviger policy allow %s %s", who, d.Key)
+	case "the key is disabled":
+		f.Hint = "an admin can run: claviger enable " + d.Key
+	case "the client is revoked":
+		f.Hint = "an admin can run: claviger enable " + who
+	}
+	return f
 }
 
 // errorJSON is the documented shape of an error on standard error.
