@@ -12,6 +12,7 @@ import (
 
 	"claviger/internal/clock"
 	"claviger/internal/testkit/fakeserver"
+	"claviger/internal/transport"
 )
 
 // start is the wall time at which tests begin.
@@ -80,9 +81,20 @@ func (w *world) dial(servers ...*fakeserver.Server) *Client {
 	}
 	c.net.servers = nil
 	for _, s := range servers {
-		c.net.servers = append(c.net.servers, &server{route: s})
+		c.net.servers = append(c.net.servers, &server{route: faked{s}})
 	}
 	return c
+}
+
+// faked is a route to a fake server: what that refuses comes as from a transport.
+type faked struct{ *fakeserver.Server }
+
+func (f faked) Exchange(ctx context.Context, sealed []byte) ([]byte, error) {
+	answer, err := f.Server.Exchange(ctx, sealed)
+	if refusal, ok := errors.AsType[*fakeserver.Refusal](err); ok {
+		err = &transport.Error{Address: f.Name, Status: refusal.Status, Code: refusal.Code, Message: refusal.Message}
+	}
+	return answer, err
 }
 
 func (w *world) seal(plaintext string) []byte {
