@@ -6,14 +6,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/clock"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -55,7 +58,7 @@ func routes() []route {
 		{"GET", "/v1/ready", anyone, 0, short, ready},
 		{"GET", "/v1/introduction", anyone, 0, short, introduction},
 		{"GET", "/v1/statement", anyone, 0, short, statement},
-		{"POST", "/v1/enroll", anyone, wire.MaxEnroll + 4<<10, short, exchange},
+		{"POST", "/v1/enroll", anyone, wire.MaxEnroll + 4<<10, short, enroll},
 		{"POST", "/v1/exchange", workload, wire.MaxSealedSize, short, exchange},
 		{"GET", "/v1/keys", workload, 0, short, listKeys},
 		{"POST", "/v1/use", workload, 4 << 20, short, useKeys},
@@ -84,38 +87,58 @@ func (s *Server) handler() http.Handler {
 			s.metrics.request(r.path, err, s.o.Clock.Boot()-start)
 		})
 	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.fail(w, errNoRoute) })
 	return mux
 }
+
+var errNoRoute = errors.New("there is nothing here; docs/api.md lists the routes")
+
+// errorGrace is how long the answer to a request that ran out of time may take
+// to leave.
+const errorGrace = 5 * time.Second
 
 // serve bounds, authenticates and handles one request.
 func (s *Server) serve(r route, w http.ResponseWriter, req *http.Request) error {
 	ctx, cancel := context.WithTimeout(req.Context(), r.within)
 	defer cancel()
-	if r.within > time.Minute {
-		rc := http.NewResponseController(w)
-		_ = rc.SetReadDeadline(time.Time{}) // a long answer; the context bounds it
-	}
-	c := &call{w: w, Request: req.WithContext(ctx), server: s}
+	c := &call{w: w, Request: req, server: s}
 	var err error
 	if c.data, err = readBody(w, req, r.body); err != nil {
 		return err
 	}
+	// From here the context bounds the request, and not the server's ReadTimeout.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{}) // a connection without deadlines is closed by Shutdown
 	if sealedRoute(r.path) {
+		c.Request = req.WithContext(ctx)
 		return r.handler(c)
 	}
-	return s.with(func(core *Core) error {
-		c.core = core
-		switch r.who {
-		case workload:
-			c.caller, err = s.workload(core, req)
-		case admin:
-			c.caller, err = s.admin(core, req, c.data)
-		}
-		if err != nil {
-			return errors.Join(ErrUnproved, err)
+	return s.with(ctx, func(ctx context.Context, core *Core) error {
+		// A client that reads nothing must not hold up a seal.
+		defer context.AfterFunc(ctx, func() { _ = rc.SetWriteDeadline(clock.System().Now().Add(errorGrace)) })()
+		c.core, c.Request = core, req.WithContext(ctx)
+		if err := s.authenticate(r.who, c); err != nil {
+			return err
 		}
 		return r.handler(c)
 	})
+}
+
+// authenticate makes the caller that the route asks for, or fails.
+func (s *Server) authenticate(who credential, c *call) (err error) {
+	switch who {
+	case workload:
+		c.caller, err = s.workload(c.core, c.Request)
+	case admin:
+		c.caller, err = s.admin(c.core, c.Request, c.data)
+	}
+	if errors.Is(err, authn.ErrBusy) {
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnproved, err)
+	}
+	return nil
 }
 
 func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, error) {
@@ -128,7 +151,7 @@ func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, er
 		return nil, errTooLarge
 	}
 	if err != nil {
-		return nil, errors.Join(ErrMalformed, err)
+		return nil, fmt.Errorf("%w: read the request: %w", ErrMalformed, err)
 	}
 	return data, nil
 }
@@ -148,13 +171,13 @@ func (s *Server) admin(core *Core, req *http.Request, data []byte) (*authn.Calle
 	})
 }
 
-// provedBy is what a connection's certificate proved, kept for as long as the
-// members stay as they were and the certificate lasts: a chain is verified once
-// per connection.
+// provedBy is what a connection's certificate proved, kept for as long as trust
+// anchors and revocation lists stay as they were and the certificate lasts: a
+// chain is verified once per connection.
 type provedBy struct {
-	mu      sync.Mutex
-	caller  *authn.Caller
-	members wire.Hash
+	mu     sync.Mutex
+	caller *authn.Caller
+	by     authn.ChainVerifier
 }
 
 // connKey finds the provedBy of a request's connection in its context.
@@ -166,13 +189,12 @@ func newConnContext(ctx context.Context, _ net.Conn) context.Context {
 
 func (s *Server) workload(core *Core, req *http.Request) (*authn.Caller, error) {
 	if req.TLS == nil || len(req.TLS.PeerCertificates) == 0 {
-		return nil, errors.New("this route needs a client certificate")
+		return nil, errors.New("this route needs a client certificate; enrol first")
 	}
 	trust, err := core.currentTrust()
 	if err != nil {
 		return nil, err
 	}
-	newest := core.trust.Load().members
 	now := core.now()
 	p, ok := req.Context().Value(connKey{}).(*provedBy)
 	if !ok {
@@ -180,11 +202,11 @@ func (s *Server) workload(core *Core, req *http.Request) (*authn.Caller, error) 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.caller != nil && p.members == newest && now.Before(p.caller.NotAfter) {
+	if p.caller != nil && p.by == trust.Chains && now.Before(p.caller.NotAfter) {
 		return p.caller, nil
 	}
 	p.caller, err = trust.FromTLS(req.TLS, now)
-	p.members = newest
+	p.by = trust.Chains
 	return p.caller, err
 }
 
@@ -199,8 +221,10 @@ type apiError struct {
 func classify(err error) (int, apiError) {
 	message := err.Error()
 	switch {
+	case errors.Is(err, errNoRoute):
+		return http.StatusNotFound, apiError{"not-found", message, false}
 	case errors.Is(err, ErrSealed):
-		return http.StatusServiceUnavailable, apiError{"sealed", message, true}
+		return http.StatusServiceUnavailable, apiError{"sealed", ErrSealed.Error() + "; someone has to unseal it: claviger unseal", true}
 	case errors.Is(err, ErrUnproved):
 		return http.StatusUnauthorized, apiError{"unauthenticated", message, false}
 	case errors.Is(err, ErrDenied):
@@ -209,19 +233,20 @@ func classify(err error) (int, apiError) {
 		return http.StatusConflict, apiError{"refused", message, false}
 	case errors.Is(err, errTooLarge):
 		return http.StatusRequestEntityTooLarge, apiError{"too-large", message, false}
-	case errors.Is(err, ErrBusy):
+	case errors.Is(err, ErrBusy), errors.Is(err, audit.ErrBusy):
 		return http.StatusTooManyRequests, apiError{"busy", message, true}
 	case errors.Is(err, ErrMalformed), errors.Is(err, wire.ErrMalformed):
 		return http.StatusBadRequest, apiError{"malformed", message, false}
-	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed):
-		return http.StatusServiceUnavailable, apiError{"unavailable", message, true}
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
+		// Paths and causes are the operator's, not the caller's.
+		return http.StatusServiceUnavailable, apiError{"unavailable", "the server can't answer now; its log says why", true}
 	}
 	return http.StatusInternalServerError, apiError{"internal", "the server could not do this; its log says why", true}
 }
 
 func (s *Server) fail(w http.ResponseWriter, err error) {
 	status, e := classify(err)
-	if status == http.StatusInternalServerError {
+	if e.Code == "internal" || errors.Is(err, ErrUnavailable) {
 		s.o.Logger.Error("Request failed", "error", err)
 	}
 	if status == http.StatusTooManyRequests {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"claviger/internal/audit"
@@ -31,37 +32,40 @@ func (c *Core) inviteKey(id wire.BodyID) (crypto.PublicKey, error) {
 	return ed25519.PublicKey(invite.Key), nil
 }
 
+// certRequest is an enrolment or a renewal on its way.
+type certRequest struct {
+	client string
+	invite wire.BodyID // zero for a renewal
+	csr    []byte
+	key    wire.Hash // of the key to certify
+	sealed wire.Hash
+	action string
+}
+
 // certify issues a workload certificate: the use entry first, then the
-// certificate, so that an invite works once on any number of servers.
+// certificate, so that an invite works once on any number of servers. What can
+// be refused is refused before the invite is used up.
 func (c *Core) certify(ctx context.Context, caller *authn.Caller, op *Certify) (Answer, error) {
-	req := certRequest{client: caller.ID, sealed: op.Sealed}
-	var embedded bool
-	c.log.View(func(s *authority.State) {
-		for _, a := range s.Members.Anchors {
-			embedded = embedded || a.Embedded
-		}
-		if op.Enroll != nil {
-			req.invite, req.csr = op.Enroll.Invite, op.Enroll.CSR
-			if i := s.Invite(op.Enroll.Invite); i != nil {
-				req.client = i.Client
-			}
-		} else {
-			req.csr = op.Renew.CSR
-		}
-		req.revoked = s.Revoked || s.ClientRevoked(req.client)
-	})
-	leaf := c.leaf(caller, audit.Decision, "enroll")
+	req := certRequest{client: caller.ID, sealed: op.Sealed, action: "renew"}
+	if op.Enroll != nil {
+		req.action, req.invite, req.csr = "enroll", op.Enroll.Invite, op.Enroll.CSR
+	} else {
+		req.csr = op.Renew.CSR
+	}
+	csr, err := x509.ParseCertificateRequest(req.csr)
+	if err == nil && wire.KeyHash(csr.PublicKey).IsZero() {
+		err = errors.New("its key is neither Ed25519 nor ECDSA P-256")
+	}
+	if err == nil {
+		err = csr.CheckSignature()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: certificate request: %w", ErrMalformed, err)
+	}
+	req.key = wire.KeyHash(csr.PublicKey)
+	refusal := c.refuseCert(&req)
+	leaf := c.leaf(caller, audit.Decision, req.action)
 	leaf.Resource, leaf.Request, leaf.Decision, leaf.Reason = req.client, op.Sealed, wire.DecisionAllowed, "a valid request"
-	if op.Renew != nil {
-		leaf.Action = "renew"
-	}
-	refusal := ""
-	switch {
-	case !embedded:
-		refusal = "certificates are issued by an outside authority here"
-	case req.revoked:
-		refusal = "the client is revoked"
-	}
 	if refusal != "" {
 		leaf.Decision, leaf.Reason = wire.DecisionDenied, refusal
 	}
@@ -75,44 +79,60 @@ func (c *Core) certify(ctx context.Context, caller *authn.Caller, op *Certify) (
 	if refusal != "" {
 		return c.certAnswer(req, nil, refusal)
 	}
-	return c.issue(ctx, caller, req, leaf.Action, at)
+	return c.issue(context.WithoutCancel(ctx), caller, req, at)
 }
 
-type certRequest struct {
-	client  string
-	invite  wire.BodyID
-	csr     []byte
-	sealed  wire.Hash
-	revoked bool
-}
-
-func (c *Core) issue(ctx context.Context, caller *authn.Caller, req certRequest, action string, at audit.Position) (Answer, error) {
-	csr, err := x509.ParseCertificateRequest(req.csr)
-	if err != nil {
-		return nil, fmt.Errorf("%w: certificate request", ErrMalformed)
-	}
-	used := authority.Enrolled{
-		Invite: req.invite, Client: req.client, Key: wire.KeyHash(csr.PublicKey), NotAfter: c.now().Add(ca.DefaultTTL).UnixMilli(),
-	}
-	refusal := ""
-	if err := c.append(ctx, authority.KindEnrolled, used); errors.Is(err, authority.ErrRefused) {
-		refusal = "the invite was used or has expired"
-	} else if err != nil {
-		return nil, logError(err)
-	}
-	var chain [][]byte
-	if refusal == "" {
-		if chain, err = c.ca.Issue(req.csr, req.client, ca.DefaultTTL); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+// refuseCert says why the state refuses a certificate, "" if it doesn't, and
+// finds the name that an invite is for.
+func (c *Core) refuseCert(req *certRequest) (refusal string) {
+	c.log.View(func(s *authority.State) {
+		if i := s.Invite(req.invite); i != nil {
+			req.client = i.Client
 		}
+		prefix := ""
+		for _, a := range s.Members.Anchors {
+			if a.Embedded {
+				prefix = a.Prefix
+			}
+		}
+		switch {
+		case prefix == "":
+			refusal = "certificates are issued by an outside authority here"
+		case !strings.HasPrefix(req.client, prefix):
+			refusal = "this name's certificates are issued by another authority"
+		case s.Revoked:
+			refusal = "everything is revoked"
+		case s.ClientRevoked(req.client):
+			refusal = "the client is revoked"
+		}
+	})
+	return refusal
+}
+
+// issue writes the use entry, has the certificate made and records how it ended.
+func (c *Core) issue(ctx context.Context, caller *authn.Caller, req certRequest, at audit.Position) (Answer, error) {
+	used := authority.Enrolled{Invite: req.invite, Client: req.client, Key: req.key, NotAfter: c.now().Add(ca.DefaultTTL).UnixMilli()}
+	refusal := ""
+	var chain [][]byte
+	failed := c.append(ctx, authority.KindEnrolled, used)
+	if errors.Is(failed, authority.ErrRefused) {
+		failed, refusal = nil, "the invite was used or has expired, or the client was revoked meanwhile; ask an admin for a new invite"
+	} else if failed == nil {
+		chain, failed = c.ca.Issue(req.csr, req.client, ca.DefaultTTL)
 	}
-	end := c.leaf(caller, audit.Outcome, action)
+	end := c.leaf(caller, audit.Outcome, req.action)
 	end.Resource, end.Of, end.Decision, end.Reason = req.client, at, "done", "certificate issued"
-	if refusal != "" {
+	switch {
+	case failed != nil:
+		end.Decision, end.Reason = "failed", clip(failed.Error())
+	case refusal != "":
 		end.Decision, end.Reason = "failed", refusal
 	}
 	if err := c.record(ctx, end); err != nil {
 		return nil, err
+	}
+	if failed != nil {
+		return nil, logError(failed)
 	}
 	return c.certAnswer(req, chain, refusal)
 }
@@ -130,17 +150,25 @@ func (c *Core) certAnswer(req certRequest, chain [][]byte, refusal string) (Answ
 // append signs a body as this server and appends it, again if the state moved
 // meanwhile.
 func (c *Core) append(ctx context.Context, kind string, payload any) error {
+	return c.appendIf(ctx, kind, payload, func(*authority.State) error { return nil })
+}
+
+// appendIf is append that asks holds of the state that the body is signed on.
+func (c *Core) appendIf(ctx context.Context, kind string, payload any, holds func(*authority.State) error) error {
 	const tries = 8
 	var err error
 	for range tries {
 		var entry []byte
+		var before wire.Epoch
 		c.log.View(func(s *authority.State) {
-			entry, err = s.Entry(kind, payload, c.now().Add(time.Hour), c.signer)
+			before = s.Epoch
+			if err = holds(s); err == nil {
+				entry, err = s.Entry(kind, payload, c.now().Add(time.Hour), c.signer)
+			}
 		})
 		if err != nil {
 			return err
 		}
-		before := c.epoch()
 		if _, err = c.log.Append(ctx, entry); err == nil || c.epoch() == before {
 			return err
 		}
@@ -171,10 +199,8 @@ func (c *Core) vet(body *wire.Body) error {
 		if err := wire.Unmarshal(body.Payload, &a, wire.MaxBody); err != nil {
 			return fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
-		for _, anchor := range a.Anchors {
-			if _, err := c.anchorOf(anchor); err != nil {
-				return fmt.Errorf("%w: %w", ErrRefused, err)
-			}
+		if err := c.vetAnchors(a); err != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
 	return nil

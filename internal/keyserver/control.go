@@ -4,6 +4,7 @@ package keyserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -76,48 +77,57 @@ func (s *Server) controlStatus() (*ControlStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return &ControlStatus{Schema: 1, Sealed: s.core == nil, Kind: string(info.Kind), Have: len(s.shares), Need: info.Threshold}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &ControlStatus{Schema: 1, Sealed: s.open == nil, Kind: string(info.Kind), Have: len(s.shares), Need: info.Threshold}, nil
 }
 
+// unsealWith takes one request at a time: a passphrase costs memory and time on
+// purpose, and shares add up.
 func (s *Server) unsealWith(ctx context.Context, data []byte) error {
+	s.gathering.Lock()
+	defer s.gathering.Unlock()
 	var in UnsealRequest
-	if err := decodeJSON(data, &in); err != nil {
-		return errors.Join(ErrMalformed, errors.New("unseal request"))
-	}
+	// Security: json.Unmarshal, unlike a Decoder, keeps no copy of its input.
+	err := json.Unmarshal(data, &in)
 	defer secret.Wipe(in.Passphrase)
 	defer secret.Wipe(in.Share)
+	if err != nil || (len(in.Passphrase) == 0) == (len(in.Share) == 0) {
+		return fmt.Errorf("%w: an unseal request holds a passphrase or a share", ErrMalformed)
+	}
 	if !s.Sealed() {
 		return fmt.Errorf("%w: %w", ErrRefused, ErrUnsealed)
 	}
-	with, err := s.gather(in)
-	if err != nil || with == nil {
+	with := &root.Unlock{}
+	if len(in.Share) == 0 {
+		with.Passphrase = secret.Take(in.Passphrase)
+		defer with.Passphrase.Wipe()
+	} else if with.Shares, err = s.gather(in.Share); err != nil || with.Shares == nil {
 		return err
 	}
+	defer wipeAll(with.Shares)
 	r, err := root.Open(s.rootDir(), *with)
-	if with.Passphrase != nil {
-		with.Passphrase.Wipe()
+	if err == nil {
+		// Unsealing outlives the request that asked for it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
+		defer cancel()
+		err = s.Unseal(ctx, r)
 	}
-	if err != nil {
-		return err
+	if err != nil && with.Shares != nil {
+		s.dropShares() // or shares that don't fit together would stay in the way
+		return fmt.Errorf("%w; bring all shares again", err)
 	}
-	// Unsealing outlives the request that asked for it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
-	defer cancel()
-	return s.Unseal(ctx, r)
+	return err
 }
 
-// gather adds a share; nil without an error means that more are needed.
-func (s *Server) gather(in UnsealRequest) (*root.Unlock, error) {
-	if len(in.Share) == 0 {
-		return &root.Unlock{Passphrase: secret.Take(in.Passphrase)}, nil
-	}
-	share := secret.Take(in.Share)
+// gather adds a share. It returns copies of all once there are enough; nil
+// without an error means that more are needed.
+func (s *Server) gather(text []byte) ([]*secret.Bytes, error) {
+	share := secret.Take(text)
 	who, err := root.CheckShare(s.rootDir(), share)
 	if err != nil {
 		share.Wipe()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	info, err := root.Describe(s.rootDir())
 	if err != nil {
@@ -126,15 +136,23 @@ func (s *Server) gather(in UnsealRequest) (*root.Unlock, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, have := range s.shares {
-		if have.Len() == share.Len() && have.Equal(share) {
-			share.Wipe()
-			return nil, fmt.Errorf("%w: share %d was brought already", ErrRefused, who.Index)
-		}
+	if s.shares[who.Index] != nil {
+		share.Wipe()
+		return nil, fmt.Errorf("%w: share %d was brought already; bring another custodian's", ErrRefused, who.Index)
 	}
-	s.shares = append(s.shares, share)
+	s.shares[who.Index] = share
 	if len(s.shares) < info.Threshold {
 		return nil, nil
 	}
-	return &root.Unlock{Shares: s.shares}, nil
+	all := make([]*secret.Bytes, 0, len(s.shares))
+	for _, have := range s.shares {
+		all = append(all, have.Clone())
+	}
+	return all, nil
+}
+
+func wipeAll(secrets []*secret.Bytes) {
+	for _, s := range secrets {
+		s.Wipe()
+	}
 }

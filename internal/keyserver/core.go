@@ -5,7 +5,8 @@ package keyserver
 import (
 	"context"
 	"crypto"
-	"crypto/x509"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,13 +16,11 @@ import (
 	"time"
 
 	"claviger/internal/audit"
-	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/hierarchy"
 	"claviger/internal/kdf"
 	"claviger/internal/members"
-	"claviger/internal/pki"
 	"claviger/internal/pki/ca"
 	"claviger/internal/policy"
 	"claviger/internal/root"
@@ -51,27 +50,30 @@ type Core struct {
 	trust   atomic.Pointer[trustSet]
 	seen    *replays
 	own     *identity
-	execMu  sync.Mutex
+	gate    *gate
 	metrics *metrics
+
+	policyMu  sync.Mutex   // one parses a new policy
+	trustMu   sync.Mutex   // one reads new trust anchors or lists
+	execMu    sync.Mutex   // one makes versions or erases
+	switching sync.RWMutex // held for reading from a decision to its keys, for writing while the erasure epoch changes
+	swept     uint64       // erasure epoch whose leftovers are swept; guarded by execMu
+	alarmed   atomic.Int64 // boot time of the newest policy alarm's leaf
+	closed    atomic.Bool
 }
 
 // policySet is the parsed policy of one hash.
 type policySet struct {
 	hash   wire.Hash
 	set    *policy.Set
-	blob   wire.Hash
-	schema wire.Hash
-}
-
-// trustSet is the certificate verifier of one member chain.
-type trustSet struct {
-	members wire.Hash
-	chains  *pki.Verifier
+	source []byte
+	blob   wire.Hash // of the source in the audit log; zero for an empty set
+	schema wire.Hash // likewise of the schema
 }
 
 // openCore replays the log and opens everything. On an error nothing stays open.
 func openCore(ctx context.Context, o Options, secretRoot *root.Secret, tlsKey wire.Hash) (*Core, error) {
-	c := &Core{o: o, clock: o.Clock, logger: o.Logger, root: secretRoot, seen: newReplays(o.Clock), metrics: o.metrics}
+	c := &Core{o: o, clock: o.Clock, logger: o.Logger, root: secretRoot, seen: newReplays(o.Clock), gate: o.gate, metrics: o.metrics}
 	if err := c.open(ctx, tlsKey); err != nil {
 		c.close(ctx)
 		return nil, err
@@ -106,8 +108,15 @@ func (c *Core) open(ctx context.Context, tlsKey wire.Hash) error {
 	if err := c.openAudit(); err != nil {
 		return err
 	}
-	c.own, err = newIdentity(c, tlsKey)
-	return err
+	if c.own, err = newIdentity(c, tlsKey); err != nil {
+		return err
+	}
+	if gone := c.audit.Opened().GivenUp; gone != "" {
+		c.logger.Error("Audit log given up, the next number was opened", "reason", gone)
+		c.metrics.alarm("audit")
+		c.alarm(ctx, "audit", "a log was given up: "+gone)
+	}
+	return nil
 }
 
 func (c *Core) openLog(ctx context.Context) error {
@@ -148,16 +157,15 @@ var ErrDemo = errors.New("demo mode and real domains don't mix: run a demo domai
 
 func (c *Core) openKeys(ctx context.Context) error {
 	logged := hierarchy.Logged{}
-	var raw []byte
-	c.log.View(func(s *authority.State) { raw = s.Switch })
-	if raw != nil {
-		var sw hierarchy.Switch
-		if err := wire.Unmarshal(raw, &sw, wire.MaxBody); err != nil {
-			return fmt.Errorf("erasure switch in the log: %w", err)
-		}
-		logged = hierarchy.Logged{Epoch: sw.To, Switch: &sw}
-	}
+	var sw *hierarchy.Switch
 	var err error
+	c.log.View(func(s *authority.State) { sw, err = loggedSwitch(s) })
+	if err != nil {
+		return err
+	}
+	if sw != nil {
+		logged = hierarchy.Logged{Epoch: sw.To, Switch: sw}
+	}
 	c.keys, err = hierarchy.Open(ctx, hierarchy.Options{
 		Custody: c.root, Domain: c.o.Domain, Generation: 1, Server: c.id, Slots: c.store,
 		Dir: filepath.Join(c.o.Dir, dirRoot),
@@ -167,7 +175,7 @@ func (c *Core) openKeys(ctx context.Context) error {
 
 func (c *Core) openAudit() error {
 	o := audit.Options{
-		Dir: filepath.Join(c.o.Dir, dirAudit), Domain: c.o.Domain, Server: c.id, Signer: c.signer, Clock: c.clock,
+		Dir: filepath.Join(c.o.Dir, dirAudit), Domain: c.o.Domain, Server: c.id, Signer: c.signer, Clock: c.clock, FS: c.o.AuditFS,
 	}
 	c.log.View(func(s *authority.State) {
 		if at, ok := s.Anchor(c.id); ok {
@@ -179,14 +187,12 @@ func (c *Core) openAudit() error {
 		return err
 	}
 	c.budget = audit.NewBudget(c.clock, 0, 0)
-	if gone := c.audit.Opened().GivenUp; gone != "" {
-		c.logger.Error("audit log given up, the next number was opened", "reason", gone)
-	}
 	return nil
 }
 
 // close ends everything in order; it also ends a Core that is half open.
 func (c *Core) close(ctx context.Context) error {
+	c.closed.Store(true)
 	var errs []error
 	if c.audit != nil {
 		errs = append(errs, c.writeBudget(true), c.anchor(ctx), c.audit.Close())
@@ -200,7 +206,12 @@ func (c *Core) close(ctx context.Context) error {
 	if c.seals != nil {
 		c.seals.wipe()
 	}
-	c.naming.Wipe()
+	if c.naming != nil {
+		c.naming.Wipe()
+	}
+	if key, ok := c.signer.(ed25519.PrivateKey); ok {
+		secret.Wipe(key)
+	}
 	c.root.Wipe()
 	return errors.Join(errs...)
 }
@@ -214,87 +225,53 @@ func (c *Core) revocationID(client string) wire.RevocationID {
 // currentPolicy is the policy in force, parsed once per set.
 func (c *Core) currentPolicy(s *authority.PolicySet) (*policySet, error) {
 	if have := c.policy.Load(); have != nil && have.hash == s.Hash {
-		return have, nil
+		return have, c.keepBlobs(have)
+	}
+	c.policyMu.Lock() // one parses, the others wait for it
+	defer c.policyMu.Unlock()
+	if have := c.policy.Load(); have != nil && have.hash == s.Hash {
+		return have, c.keepBlobs(have)
 	}
 	set, err := policy.Parse(s.Source)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the policy in force does not parse: %w", ErrUnavailable, err)
 	}
-	next := &policySet{hash: s.Hash, set: set}
-	for _, b := range []struct {
-		to   *wire.Hash
-		data []byte
-	}{{&next.blob, s.Source}, {&next.schema, []byte(policy.Schema)}} {
-		if len(b.data) == 0 {
-			continue
-		}
-		if *b.to, err = c.audit.Blob(b.data); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
+	next := &policySet{hash: s.Hash, set: set, source: s.Source, schema: wire.Hash(sha256.Sum256([]byte(policy.Schema)))}
+	if len(s.Source) > 0 {
+		next.blob = wire.Hash(sha256.Sum256(s.Source))
+	}
+	if err := c.keepBlobs(next); err != nil {
+		return nil, err
 	}
 	c.policy.Store(next)
 	return next, nil
 }
 
-// currentTrust is what the present members say about workloads' certificates.
-func (c *Core) currentTrust() (authn.Trust, error) {
-	var m *members.State
-	c.log.View(func(s *authority.State) { m = s.Members })
-	// The revoked still prove who they are: Do denies them, so that the refusal is
-	// signed and recorded instead of looking like a broken connection.
-	t := authn.Trust{Domain: c.o.Domain, Revocations: authn.RevokedFunc(func(string) bool { return false })}
-	if have := c.trust.Load(); have != nil && have.members == m.Newest {
-		t.Chains = have.chains
-		return t, nil
-	}
-	anchors := make([]pki.Anchor, 0, len(m.Anchors))
-	for _, a := range m.Anchors {
-		anchor, err := c.anchorOf(a)
-		if err != nil {
-			return t, err
+// keepBlobs makes sure that leaves may name policy and schema: the audit log
+// knows the blobs of its current number and the one before, and no older.
+func (c *Core) keepBlobs(p *policySet) error {
+	for _, blob := range []struct {
+		hash wire.Hash
+		data []byte
+	}{{p.blob, p.source}, {p.schema, []byte(policy.Schema)}} {
+		if !blob.hash.IsZero() && !c.audit.Known(blob.hash) {
+			if _, err := c.audit.Blob(blob.data); err != nil {
+				return fmt.Errorf("%w: audit log: %w", ErrUnavailable, err)
+			}
 		}
-		anchors = append(anchors, anchor)
 	}
-	chains, err := pki.NewVerifier(m.Genesis.Name, anchors)
-	if err != nil {
-		return t, fmt.Errorf("trust anchors: %w", err)
-	}
-	c.trust.Store(&trustSet{members: m.Newest, chains: chains})
-	t.Chains = chains
-	return t, nil
+	return nil
 }
 
-func (c *Core) anchorOf(a members.Anchor) (pki.Anchor, error) {
-	if a.Embedded {
-		return c.ca.Anchor()
+// usable says why nothing may be decided or vouched for, nil while it may.
+func (c *Core) usable() error {
+	if c.closed.Load() {
+		return ErrSealed
 	}
-	out := pki.Anchor{Prefix: a.Prefix}
-	if !a.NeedCRL {
-		out.MaxLifetime = pki.ShortLived
+	if err := errors.Join(c.log.Err(), c.audit.Healthy()); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	var err error
-	if out.Roots, err = parseCertificates(a.Roots); err != nil {
-		return out, fmt.Errorf("trust anchor %s: %w", a.Name, err)
-	}
-	if out.Intermediates, err = parseCertificates(a.Intermediates); err != nil {
-		return out, fmt.Errorf("trust anchor %s: %w", a.Name, err)
-	}
-	if a.NeedCRL {
-		out.CRLs, err = readCRLs(filepath.Join(c.o.Dir, dirPKI, a.Name+".crl"))
-	}
-	return out, err
-}
-
-func parseCertificates(ders [][]byte) ([]*x509.Certificate, error) {
-	out := make([]*x509.Certificate, 0, len(ders))
-	for _, der := range ders {
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, cert)
-	}
-	return out, nil
+	return nil
 }
 
 // now is the time that decisions use.

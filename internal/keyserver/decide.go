@@ -51,7 +51,8 @@ type ruling struct {
 	allowed  bool
 	reason   string // why not
 	policies []string
-	alarm    bool
+	known    bool     // policy allows it, so the caller may be told of the key's state
+	errors   []string // of policies that could not be evaluated: an alarm
 }
 
 // reasonNone is said of what no policy permits and of what isn't there alike, so
@@ -67,25 +68,39 @@ func (c *Core) rule(f facts, set *policySet, caller *authn.Caller, item wire.Ite
 	case f.client != nil && f.client.Revoked:
 		return ruling{reason: "the client is revoked"}
 	case key == nil:
-		return ruling{reason: reasonNone}
+		// Security: a key that isn't there takes the same way as one that is,
+		// so that neither answer nor time nor a forbid by name tells them apart.
+		r := c.ask(f, set, caller, item, &authority.Key{Name: item.Name, Algorithm: authority.AES256}, ask)
+		if r.allowed {
+			r.allowed, r.reason = false, reasonNone
+		}
+		return ruling{reason: r.reason, policies: r.policies}
 	}
-	r := ruling{key: key, allowed: true}
+	r := c.ask(f, set, caller, item, key, ask)
+	if r.key, r.known = key, r.allowed; r.allowed {
+		r.version, r.reason = usable(key, item)
+		r.allowed = r.reason == ""
+	}
+	return r
+}
+
+// ask has policy decide on every action that an item needs.
+func (c *Core) ask(f facts, set *policySet, caller *authn.Caller, item wire.Item, key *authority.Key, ask ask) ruling {
+	r := ruling{allowed: true}
 	for _, action := range ask.actions(item) {
 		d := set.set.Decide(policy.Request{
 			Principal: policy.Workload(caller.ID, f.name), Action: action, Resource: resource(key),
 			Context: policy.Context{Time: ask.now, Purpose: item.Purpose, Partition: string(item.Partition), Reason: ask.reason, Route: ask.route},
 		})
-		r.alarm = r.alarm || d.Alarm
+		r.errors = append(r.errors, d.Errors...)
 		r.policies = append(r.policies, d.Policies...)
 		if !d.Allowed {
 			r.allowed, r.reason = false, d.Reason
-			return r
+			break
 		}
 	}
 	slices.Sort(r.policies)
 	r.policies = slices.Compact(r.policies)
-	r.version, r.reason = usable(key, item)
-	r.allowed = r.reason == ""
 	return r
 }
 
@@ -174,12 +189,17 @@ func fits(algorithm string, item wire.Item) bool {
 	return item.Purpose == wire.PurposeSign
 }
 
+// maxLeafPolicies is how many of the deciding policies a leaf names; the policy
+// set that it names too gives the rest.
+const maxLeafPolicies = 64
+
 // decisionLeaf records the ruling on one item.
 func (c *Core) decisionLeaf(caller *authn.Caller, f facts, set *policySet, item wire.Item, r ruling, a ask) audit.Leaf {
 	l := audit.Leaf{
 		Time: a.now.UnixMilli(), Kind: audit.Decision, Caller: caller.ID, Action: "release", Operations: item.Operations,
 		Resource: item.Name, Version: item.Version, Purpose: item.Purpose, Partition: item.Partition, Route: a.route,
-		Stated: clip(a.reason), Epoch: f.epoch, Decision: wire.DecisionDenied, Reason: r.reason, Policies: r.policies,
+		Stated: clip(a.reason), Epoch: f.epoch, Decision: wire.DecisionDenied, Reason: clip(r.reason),
+		Policies:  r.policies[:min(len(r.policies), maxLeafPolicies)],
 		PolicySet: set.blob, Schema: set.schema,
 	}
 	if !a.native {

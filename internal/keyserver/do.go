@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"claviger/internal/audit"
@@ -23,14 +24,19 @@ func (c *Core) Do(ctx context.Context, caller *authn.Caller, op Op) (Answer, err
 	if !caller.Proved() || !c.now().Before(caller.NotAfter) && !caller.NotAfter.IsZero() {
 		return nil, ErrUnproved
 	}
-	if err := c.log.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := c.usable(); err != nil {
+		return nil, err
 	}
 	switch caller.Kind {
 	case authn.Workload:
 		return c.doWorkload(ctx, caller, op)
 	case authn.Admin:
 		return c.doAdmin(ctx, caller, op)
+	case authn.Local:
+		// An enrolment's sender is named by its invite, and by nothing yet.
+		if op, ok := op.(*Certify); ok && op.Enroll != nil {
+			return c.certify(ctx, caller, op)
+		}
 	}
 	return nil, ErrUnproved
 }
@@ -44,7 +50,9 @@ func (c *Core) doWorkload(ctx context.Context, caller *authn.Caller, op Op) (Ans
 	case *List:
 		return c.list(ctx, caller)
 	case *Certify:
-		return c.certify(ctx, caller, op)
+		if op.Renew != nil {
+			return c.certify(ctx, caller, op)
+		}
 	}
 	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for admins"}
 }
@@ -144,6 +152,9 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	if _, known := authority.Table()[body.Kind]; !known {
+		return nil, fmt.Errorf("%w: this server knows no kind %.40q; it may be older than your program", ErrMalformed, body.Kind)
+	}
 	if err := c.vet(body); err != nil {
 		return nil, err
 	}
@@ -159,19 +170,31 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 	if err := c.wait(ctx, ticket); err != nil {
 		return nil, err
 	}
+	// Once asked for, it is done: a caller who hangs up must not leave it undecided.
+	ctx = context.WithoutCancel(ctx)
 	out, err := c.log.Propose(ctx, op.Entry)
-	if err == nil && out.Applied {
-		err = c.carryOut(ctx, body)
+	if out.Applied {
+		err = nil // what is left then is to tidy up, which the next reading of the pending does
 	}
 	end := c.leaf(caller, audit.Outcome, body.Kind)
 	end.Of, end.Decision, end.Reason = at, "done", outcomeText(out)
 	if err != nil {
 		end.Decision, end.Reason = "failed", clip(err.Error())
 	}
-	if err2 := c.record(ctx, end); err2 != nil {
-		return nil, err2
+	if err := c.record(ctx, end); err != nil {
+		return nil, err
 	}
-	return &Proposed{out}, logError(err)
+	if err != nil {
+		return nil, logError(err)
+	}
+	answer := &Proposed{Outcome: out}
+	if out.Applied {
+		if err := c.carryOut(ctx, body); err != nil {
+			c.dutyFailed(ctx, err)
+			answer.Note = "recorded; the server could not carry it out yet and tries again every minute: see its log"
+		}
+	}
+	return answer, nil
 }
 
 func outcomeText(o authority.Outcome) string {
@@ -242,6 +265,13 @@ func (c *Core) readPending(ctx context.Context) (Answer, error) {
 }
 
 func (c *Core) readAudit(op *ReadAudit) (Answer, error) {
+	numbers, err := c.audit.Numbers()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if !slices.Contains(numbers, op.From.Log) {
+		return nil, fmt.Errorf("%w: this server has no audit log %d", ErrMalformed, op.From.Log)
+	}
 	out := &Leaves{}
 	for e, err := range c.audit.Leaves(op.From, min(op.N, 1000)) {
 		if err != nil {

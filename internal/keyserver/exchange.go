@@ -5,40 +5,86 @@ package keyserver
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"claviger/internal/authn"
 	"claviger/internal/wire"
 )
 
-// Exchange answers one sealed message: a request for keys, a renewal or an
-// enrolment. Whatever carried it adds nothing: the message proves its sender
+// Exchange answers one sealed message of a certified client: a request for keys
+// or a renewal. Whatever carried it adds nothing: the message proves its sender
 // itself. Errors are unsigned and mean nothing to a client but trouble.
 func (c *Core) Exchange(ctx context.Context, sealed []byte) ([]byte, error) {
+	return c.answer(ctx, sealed, wire.TypeRequest, wire.TypeRenew)
+}
+
+// Enroll answers one sealed enrolment, which anyone may send. What comes here
+// has a bound of its own, so that a flood of it keeps no client from its keys.
+func (c *Core) Enroll(ctx context.Context, sealed []byte) ([]byte, error) {
+	leave, err := admit(c.gate.enroll)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return c.answer(ctx, sealed, wire.TypeEnroll)
+}
+
+func (c *Core) answer(ctx context.Context, sealed []byte, types ...string) ([]byte, error) {
+	leave, err := admit(c.gate.all)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	var outer wire.Sealed
 	if err := wire.Unmarshal(sealed, &outer, wire.MaxSealedSize); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	if !slices.Contains(types, outer.Type) {
+		return nil, fmt.Errorf("%w: not a message for this route", ErrMalformed)
+	}
 	id := wire.SealedHash(sealed)
-	// The window is bounded by what a request may claim; it is narrowed below.
-	held, err := c.seen.begin(id, c.now().UnixMilli()+2*wire.MaxRequestLife, c.epoch())
+	held, err := c.seen.begin(id, c.epoch())
 	if err != nil || held != nil {
 		return held, err
 	}
-	answer, err := c.exchange(ctx, outer.Type, sealed, id)
-	if err != nil {
-		c.seen.finish(id, nil, wire.Epoch{})
-		return nil, err
-	}
-	c.seen.finish(id, answer, c.epoch())
-	return answer, nil
+	answer, epoch, err := c.exchange(ctx, outer.Type, sealed, id)
+	c.seen.finish(id, answer, epoch)
+	return answer, err
 }
 
-func (c *Core) exchange(ctx context.Context, typ string, sealed []byte, id wire.Hash) ([]byte, error) {
-	switch typ {
-	case wire.TypeRequest, wire.TypeRenew, wire.TypeEnroll:
-	default:
-		return nil, fmt.Errorf("%w: not a message for a server", ErrMalformed)
+// exchange verifies a message, has it done and seals the answer. The epoch is
+// the one that the answer speaks for.
+func (c *Core) exchange(ctx context.Context, typ string, sealed []byte, id wire.Hash) ([]byte, wire.Epoch, error) {
+	v, err := c.verify(ctx, typ, sealed, id)
+	if err != nil {
+		return nil, wire.Epoch{}, err
 	}
+	a, err := c.Do(ctx, v.caller, v.op)
+	if err != nil {
+		return nil, wire.Epoch{}, err
+	}
+	if r, ok := a.(*Released); ok {
+		return r.Sealed, r.Epoch, nil
+	}
+	out, err := wire.Seal(v.to, wire.TypeEnrolled, wire.ReleaseInfo(id), a.(*Certified).Signed)
+	return out, c.epoch(), err
+}
+
+// verified is a message that proved its sender, and what it asks for.
+type verified struct {
+	caller *authn.Caller
+	op     Op
+	to     []byte // HPKE key of the answer, where Do doesn't seal it
+}
+
+// verify opens and judges a message: all public-key work before the decision.
+func (c *Core) verify(ctx context.Context, typ string, sealed []byte, id wire.Hash) (*verified, error) {
+	done, err := c.gate.work(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	plain, descriptor, err := c.own.open(typ, sealed, wire.MaxSealedSize)
 	if err != nil {
 		return nil, err
@@ -51,72 +97,39 @@ func (c *Core) exchange(ctx context.Context, typ string, sealed []byte, id wire.
 	if err != nil {
 		return nil, err
 	}
-	m := message{signed, descriptor, id}
+	v, named, notAfter, err := c.judge(trust, typ, signed, id)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnproved, err)
+	}
+	// Security: a message names the descriptor it was sealed to, or one server
+	// could pass it on to another (T-02).
+	if named != descriptor {
+		return nil, fmt.Errorf("%w: made for another descriptor", ErrMalformed)
+	}
+	c.seen.verified(id, time.Duration(notAfter-c.now().UnixMilli())*time.Millisecond)
+	return v, nil
+}
+
+// judge has the message's signatures verified and reads what it asks for, which
+// descriptor it names and how long it is good for.
+func (c *Core) judge(t authn.Trust, typ string, signed *wire.Signed, id wire.Hash) (*verified, wire.Hash, int64, error) {
 	switch typ {
 	case wire.TypeRequest:
-		return c.answerRequest(ctx, trust, m)
+		caller, req, err := t.VerifyRequest(signed, c.now())
+		if err != nil {
+			return nil, wire.Hash{}, 0, err
+		}
+		return &verified{caller, &Release{Request: req, Sealed: id}, nil}, req.Descriptor, req.NotAfter, nil
 	case wire.TypeRenew:
-		return c.answerRenew(ctx, trust, m)
+		caller, req, err := t.VerifyRenew(signed, c.now())
+		if err != nil {
+			return nil, wire.Hash{}, 0, err
+		}
+		return &verified{caller, &Certify{Renew: req, Sealed: id}, req.HPKE}, req.Descriptor, req.NotAfter, nil
 	}
-	return c.answerEnroll(ctx, trust, m)
-}
-
-// message is an opened sealed message.
-type message struct {
-	signed     *wire.Signed
-	descriptor wire.Hash
-	sealed     wire.Hash
-}
-
-var errDescriptor = fmt.Errorf("%w: made for another descriptor", ErrMalformed)
-
-func (c *Core) answerRequest(ctx context.Context, t authn.Trust, m message) ([]byte, error) {
-	caller, req, err := t.VerifyRequest(m.signed, c.now())
+	req, err := t.VerifyEnroll(signed, c.inviteKey, c.now())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnproved, err)
+		return nil, wire.Hash{}, 0, err
 	}
-	// Security: a request names the descriptor it was sealed to, or one server
-	// could pass it on to another (T-02).
-	if req.Descriptor != m.descriptor {
-		return nil, errDescriptor
-	}
-	a, err := c.Do(ctx, caller, &Release{Request: req, Sealed: m.sealed})
-	if err != nil {
-		return nil, err
-	}
-	return a.(*Released).Sealed, nil
-}
-
-func (c *Core) answerRenew(ctx context.Context, t authn.Trust, m message) ([]byte, error) {
-	caller, req, err := t.VerifyRenew(m.signed, c.now())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnproved, err)
-	}
-	if req.Descriptor != m.descriptor {
-		return nil, errDescriptor
-	}
-	return c.sealCertified(ctx, caller, &Certify{Renew: req, Sealed: m.sealed}, req.HPKE)
-}
-
-func (c *Core) answerEnroll(ctx context.Context, t authn.Trust, m message) ([]byte, error) {
-	req, err := t.VerifyEnroll(m.signed, c.inviteKey, c.now())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnproved, err)
-	}
-	if req.Descriptor != m.descriptor {
-		return nil, errDescriptor
-	}
-	answer, err := c.certify(ctx, authn.LocalCaller("enrolment"), &Certify{Enroll: req, Sealed: m.sealed})
-	if err != nil {
-		return nil, err
-	}
-	return wire.Seal(req.HPKE, wire.TypeEnrolled, wire.ReleaseInfo(m.sealed), answer.(*Certified).Signed)
-}
-
-func (c *Core) sealCertified(ctx context.Context, caller *authn.Caller, op *Certify, to []byte) ([]byte, error) {
-	answer, err := c.Do(ctx, caller, op)
-	if err != nil {
-		return nil, err
-	}
-	return wire.Seal(to, wire.TypeEnrolled, wire.ReleaseInfo(op.Sealed), answer.(*Certified).Signed)
+	return &verified{authn.LocalCaller("enrolment"), &Certify{Enroll: req, Sealed: id}, req.HPKE}, req.Descriptor, req.NotAfter, nil
 }

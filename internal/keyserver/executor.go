@@ -9,9 +9,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"claviger/internal/audit"
+	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/hierarchy"
 	"claviger/internal/members"
@@ -35,7 +37,7 @@ func (c *Core) carryOut(ctx context.Context, body *wire.Body) error {
 		}
 		return c.makeVersions(ctx, p.ID)
 	case authority.KindKeyDestroy:
-		return c.destroyDue(ctx)
+		return errors.Join(c.destroyDue(ctx), c.sweepDue(ctx))
 	}
 	return nil
 }
@@ -49,7 +51,8 @@ func (c *Core) execute(ctx context.Context) error {
 			errs = append(errs, c.makeVersions(ctx, k.ID))
 		}
 	}
-	return errors.Join(append(errs, c.destroyDue(ctx), c.receipt(ctx), c.writeBudget(false))...)
+	// The receipt first: a new erasure needs the one of the last.
+	return errors.Join(append(errs, c.receipt(ctx), c.destroyDue(ctx), c.sweepDue(ctx), c.own.refresh(), c.writeBudget(false))...)
 }
 
 func (c *Core) allKeys() []*authority.Key {
@@ -68,7 +71,18 @@ func versionDue(k *authority.Key, now int64) bool {
 	if n < k.Ordered {
 		return true
 	}
-	return n > 0 && k.Settings.Rotation > 0 && now >= k.Versions[n-1].Created+int64(k.Settings.Rotation)*1000
+	// What people switched off, or destroyed whole, does not go on by itself.
+	if n == 0 || k.Settings.Rotation == 0 || k.Disabled || !alive(k) {
+		return false
+	}
+	return now >= k.Versions[n-1].Created+int64(k.Settings.Rotation)*1000
+}
+
+// alive reports whether any version is neither destroyed nor about to be.
+func alive(k *authority.Key) bool {
+	return slices.ContainsFunc(k.Versions, func(v authority.Version) bool {
+		return v.State != wire.StateDestroyed && v.DestroyAt == 0
+	})
 }
 
 // makeVersions makes a key's next version until none is due.
@@ -149,17 +163,85 @@ func (c *Core) erase(ctx context.Context, plan hierarchy.ErasurePlan, refs []aut
 	for _, seg := range sw.Segments {
 		entry.Segments = append(entry.Segments, authority.SegmentChange{Old: seg.Old, New: seg.New})
 	}
-	if err := c.append(ctx, authority.KindErasure, entry); err != nil {
+	if err := c.switchEpoch(ctx, sw, entry, plan.Versions); err != nil {
+		return err
+	}
+	c.logger.Info("Erased an epoch", "epoch", sw.From.Number, "versions", len(refs))
+	return c.receipt(ctx)
+}
+
+// switchEpoch records the switch and carries it out. Nobody decides between the
+// two: by the log a key would lie in an epoch that this server isn't in yet.
+func (c *Core) switchEpoch(ctx context.Context, sw *hierarchy.Switch, entry authority.Erasure, planned []hierarchy.Version) error {
+	c.switching.Lock()
+	defer c.switching.Unlock()
+	known := make(map[hierarchy.VersionRef]bool, len(planned))
+	for _, v := range planned {
+		known[v.Ref()] = true
+	}
+	covered := func(s *authority.State) error {
+		for k := range s.Keys() {
+			for i := range k.Versions {
+				v := versionOf(k, &k.Versions[i])
+				if k.Versions[i].State != wire.StateDestroyed && !known[v.Ref()] && !sw.Covers(v) {
+					return fmt.Errorf("%w: %s version %d came after the plan", hierarchy.ErrSwitched, k.Name, v.Number)
+				}
+			}
+		}
+		return nil
+	}
+	if err := c.appendIf(ctx, authority.KindErasure, entry, covered); err != nil {
 		return fmt.Errorf("switch erasure epoch: %w", err)
 	}
 	if _, err := c.keys.Erase(ctx, sw); err != nil {
 		return fmt.Errorf("erase epoch %d: %w", sw.From.Number, err)
 	}
-	c.logger.Info("Erased an epoch", "epoch", sw.From.Number, "versions", len(refs))
-	if err := c.receipt(ctx); err != nil {
-		return err
+	return nil
+}
+
+// loggedSwitch is the newest erasure switch of the log, nil without one. A
+// switch destroys keys for good, so it is believed only where it says what the
+// record around it, which people's orders stand behind, says.
+func loggedSwitch(s *authority.State) (*hierarchy.Switch, error) {
+	if s.Switch == nil {
+		return nil, nil
 	}
-	return c.sweep(ctx, sw)
+	var sw hierarchy.Switch
+	if err := wire.Unmarshal(s.Switch, &sw, wire.MaxBody); err != nil {
+		return nil, fmt.Errorf("erasure switch in the log: %w", err)
+	}
+	if sw.To.Number != s.Erasure {
+		return nil, fmt.Errorf("%w: the log is at erasure epoch %d, its switch leads to %d", ErrForeign, s.Erasure, sw.To.Number)
+	}
+	kept := map[[16]byte]bool{}
+	for _, seg := range sw.Segments {
+		kept[seg.New] = true
+	}
+	delete(kept, [16]byte{})
+	ordered := map[hierarchy.VersionRef]bool{}
+	for k := range s.Keys() {
+		for i := range k.Versions {
+			v := &k.Versions[i]
+			switch {
+			case v.State == wire.StateDestroyed && v.ErasedIn == s.Erasure:
+				ordered[versionOf(k, v).Ref()] = true
+			case v.State != wire.StateDestroyed && v.BornIn < s.Erasure && !kept[v.Segment]:
+				return nil, fmt.Errorf("%w: the erasure switch gives up %s version %d, which nobody ordered destroyed", ErrForeign, k.Name, v.Number)
+			}
+		}
+	}
+	for _, ref := range sw.Destroyed {
+		if !ordered[ref] {
+			return nil, fmt.Errorf("%w: the erasure switch destroys a version that nobody ordered destroyed", ErrForeign)
+		}
+	}
+	granted := func(m members.Member) bool {
+		return m.Status == members.StatusActive && slices.ContainsFunc(sw.Grants, func(g hierarchy.Grant) bool { return g.Server == m.ID() })
+	}
+	if !slices.ContainsFunc(s.Members.Servers, granted) {
+		return nil, fmt.Errorf("%w: no server that may serve got the key of erasure epoch %d", ErrForeign, s.Erasure)
+	}
+	return &sw, nil
 }
 
 // receipt records what this server has erased, once per epoch.
@@ -175,21 +257,34 @@ func (c *Core) receipt(ctx context.Context) error {
 	})
 }
 
-// sweep removes what the switch made useless from the slots, when every server
-// has given its receipt.
-func (c *Core) sweep(ctx context.Context, sw *hierarchy.Switch) error {
+// sweepDue removes what the newest switch made useless from the slots, when
+// every server has given its receipt: once in each run, since a run may have
+// ended before it.
+func (c *Core) sweepDue(ctx context.Context) error {
+	c.execMu.Lock()
+	defer c.execMu.Unlock()
+	var sw *hierarchy.Switch
+	var err error
 	all := true
 	c.log.View(func(s *authority.State) {
+		if s.Erasure == c.swept {
+			return
+		}
+		sw, err = loggedSwitch(s)
 		for _, m := range s.Members.Servers {
-			if r, _ := s.Receipt(m.ID()); m.Status != members.StatusLeft && r.Epoch < sw.To.Number {
+			if r, _ := s.Receipt(m.ID()); m.Status != members.StatusLeft && r.Epoch < s.Erasure {
 				all = false
 			}
 		}
 	})
-	if !all {
-		return nil
+	if err != nil || sw == nil || !all {
+		return err
 	}
-	return c.keys.Sweep(ctx, sw)
+	if err := c.keys.Sweep(ctx, sw); err != nil {
+		return fmt.Errorf("sweep slots: %w", err)
+	}
+	c.swept = sw.To.Number
+	return nil
 }
 
 // anchor fixes the audit log's checkpoint in the authority log, if it grew.
@@ -225,20 +320,48 @@ func (c *Core) run(ctx context.Context) {
 			err = c.anchor(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			c.logger.Error("Duty failed", "error", err)
-			c.metrics.alarm("duty")
-			c.alarm(ctx, clip(err.Error()))
+			c.dutyFailed(ctx, err)
+		}
+	}
+}
+
+// dutyFailed tells the operator, in log, metrics and audit log. The duty is
+// tried again every minute.
+func (c *Core) dutyFailed(ctx context.Context, err error) {
+	c.logger.Error("Duty failed", "error", err)
+	c.metrics.alarm("duty")
+	c.alarm(ctx, "duty", err.Error())
+}
+
+// policyErrors raises the alarm over policies that could not be evaluated, and so
+// refused. The leaf comes once a minute: every request would bring one.
+func (c *Core) policyErrors(found []string) {
+	if len(found) == 0 {
+		return
+	}
+	c.logger.Error("Policy could not be evaluated; the request was refused", "error", found[0], "errors", len(found))
+	c.metrics.alarm("policy")
+	now, last := int64(c.clock.Boot()), c.alarmed.Load()
+	if (last == 0 || now-last >= int64(time.Minute)) && c.alarmed.CompareAndSwap(last, max(now, 1)) {
+		leaf := c.alarmLeaf("policy", found[0])
+		if _, _, err := c.enter(leaf); err != nil {
+			c.logger.Error("Alarm could not be recorded", "error", err)
 		}
 	}
 }
 
 // alarm leaves a leaf that an operator has to look at; if even that fails, the
 // log says so already.
-func (c *Core) alarm(ctx context.Context, reason string) {
-	leaf := audit.Leaf{Time: c.now().UnixMilli(), Kind: audit.Alarm, Action: "duty", Reason: reason, Caller: "local/" + c.id.String()}
-	if err := c.record(ctx, leaf); err != nil {
+func (c *Core) alarm(ctx context.Context, action, reason string) {
+	if err := c.record(ctx, c.alarmLeaf(action, reason)); err != nil {
 		c.logger.Error("Alarm could not be recorded", "error", err)
 	}
+}
+
+func (c *Core) alarmLeaf(action, reason string) audit.Leaf {
+	leaf := c.leaf(authn.LocalCaller(c.id.String()), audit.Alarm, action)
+	leaf.Reason = clip(reason)
+	return leaf
 }
 
 func vetPolicy(source []byte) error {

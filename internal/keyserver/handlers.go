@@ -4,6 +4,7 @@ package keyserver
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,15 +12,20 @@ import (
 	"net/http"
 	"strconv"
 
+	"golang.org/x/sync/errgroup"
+
 	"claviger/internal/wire"
 )
 
-// maxUseItems bounds a batch of server-side operations.
-const maxUseItems = 256
+// Bounds of a batch of server-side operations.
+const (
+	maxUseItems = 256
+	useAtOnce   = 32
+)
 
 func health(c *call) error {
 	status, code := "ok", http.StatusOK
-	err := c.server.with(func(core *Core) error { return errors.Join(core.log.Err(), core.audit.Healthy()) })
+	err := c.server.with(c.Context(), func(_ context.Context, core *Core) error { return core.usable() })
 	switch {
 	case errors.Is(err, ErrSealed):
 		status = "sealed"
@@ -57,6 +63,19 @@ func statement(c *call) error {
 
 func exchange(c *call) error {
 	answer, err := c.core.Exchange(c.Context(), c.data)
+	if err != nil {
+		return err
+	}
+	return writeCBOR(c.w, answer)
+}
+
+// enroll is for anyone, so an address is asked to slow down before anything of
+// its message is opened.
+func enroll(c *call) error {
+	if err := c.server.enrolls.take(c.RemoteAddr); err != nil {
+		return err
+	}
+	answer, err := c.core.Enroll(c.Context(), c.data)
 	if err != nil {
 		return err
 	}
@@ -112,22 +131,44 @@ func useKeys(c *call) error {
 		return fmt.Errorf("%w: 1 to %d items", ErrMalformed, maxUseItems)
 	}
 	request := wire.Sum("use", c.data)
-	out := make([]useResult, len(in.Items))
-	for i, item := range in.Items {
-		op := item.asOp(request, uint64(i))
-		a, err := c.core.Do(c.Context(), c.caller, op)
-		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnproved) {
-			return err
-		}
-		if err != nil {
-			_, e := classify(err)
-			out[i].Error = &e
-			continue
-		}
-		out[i] = resultOf(item.Op, a.(*Used))
+	leave, err := admit(c.core.gate.all)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	out, err := c.useAll(request, in.Items)
+	if err != nil {
+		return err
 	}
 	writeJSON(c.w, http.StatusOK, map[string]any{"schema": 1, "items": out})
 	return nil
+}
+
+// useAll works on several items at once, so that one sync of the audit log
+// covers them together. An error is that of the whole request.
+func (c *call) useAll(request wire.Hash, items []useItem) ([]useResult, error) {
+	out := make([]useResult, len(items))
+	var whole errgroup.Group
+	whole.SetLimit(useAtOnce)
+	for i, item := range items {
+		whole.Go(func() error {
+			a, err := c.core.Do(c.Context(), c.caller, item.asOp(request, uint64(i)))
+			if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnproved) || errors.Is(err, ErrSealed) {
+				return err
+			}
+			if err != nil {
+				status, e := classify(err)
+				if status == http.StatusInternalServerError {
+					c.server.o.Logger.Error("Request failed", "error", err)
+				}
+				out[i].Error = &e
+				return nil
+			}
+			out[i] = resultOf(item.Op, a.(*Used))
+			return nil
+		})
+	}
+	return out, whole.Wait()
 }
 
 func (i useItem) asOp(request wire.Hash, index uint64) *Use {
@@ -226,6 +267,9 @@ func postEntry(c *call) error {
 	}
 	out := a.(*Proposed).Outcome
 	body := map[string]any{"schema": 1, "applied": out.Applied}
+	if note := a.(*Proposed).Note; note != "" {
+		body["note"] = note
+	}
 	if out.Applied {
 		body["epoch"] = out.Epoch.String()
 	}

@@ -25,10 +25,15 @@ type identity struct {
 	mu        sync.Mutex
 	current   described
 	former    *described
+	offset    time.Duration // of the wall clock from the boot clock, when last seen
 	statement []byte
 	stated    time.Time
 	statedAt  wire.Epoch
 }
+
+// clockStep is how far the wall clock may go back, against the boot clock,
+// before every request made until then is void.
+const clockStep = 2 * time.Second
 
 // described is a descriptor and its private key.
 type described struct {
@@ -40,9 +45,14 @@ type described struct {
 
 func newIdentity(c *Core, tls wire.Hash) (*identity, error) {
 	id := &identity{core: c, tls: tls}
+	id.offset = id.wallOffset()
 	var err error
 	id.current, err = id.describe()
 	return id, err
+}
+
+func (id *identity) wallOffset() time.Duration {
+	return time.Duration(id.core.now().UnixNano()) - id.core.clock.Boot()
 }
 
 func (id *identity) describe() (described, error) {
@@ -58,17 +68,49 @@ func (id *identity) describe() (described, error) {
 	return d, err
 }
 
+// refresh makes a new descriptor twice a day and forgets the private key of one
+// that has ended, whether anybody asks or not.
+func (id *identity) refresh() error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return id.refreshLocked()
+}
+
+func (id *identity) refreshLocked() error {
+	now, offset := id.core.now(), id.wallOffset()
+	// Security: set back, the clock would make requests good again that were
+	// answered and forgotten. Their keys go, so nothing opens them.
+	back := offset < id.offset-clockStep
+	id.offset = offset
+	age := now.Sub(id.current.issued)
+	if !back && age >= 0 && age <= descriptorRenew {
+		if id.former != nil && now.Sub(id.former.issued) > descriptorLife {
+			id.former = nil
+		}
+		return nil
+	}
+	next, err := id.describe()
+	if err != nil {
+		return err
+	}
+	old := id.current
+	id.former, id.current = &old, next
+	if back || age > descriptorLife {
+		id.former = nil
+	}
+	if back {
+		id.statement = nil
+		id.core.logger.Warn("The clock was set back; clients fetch a new descriptor")
+	}
+	return nil
+}
+
 // introduction is the current descriptor with the member chain.
 func (id *identity) introduction() (wire.Introduction, error) {
 	id.mu.Lock()
 	defer id.mu.Unlock()
-	if age := id.core.now().Sub(id.current.issued); age > descriptorRenew || age < 0 {
-		next, err := id.describe()
-		if err != nil {
-			return wire.Introduction{}, err
-		}
-		old := id.current
-		id.former, id.current = &old, next
+	if err := id.refreshLocked(); err != nil {
+		return wire.Introduction{}, err
 	}
 	out := wire.Introduction{Descriptor: id.current.signed}
 	id.core.log.View(func(s *authority.State) { out.Members = s.Members.Chain })
@@ -79,19 +121,22 @@ func (id *identity) introduction() (wire.Introduction, error) {
 // and returns that descriptor's hash.
 func (id *identity) open(typ string, sealed []byte, limit int) ([]byte, wire.Hash, error) {
 	id.mu.Lock()
+	err := id.refreshLocked()
 	tries := []described{id.current}
 	if id.former != nil {
 		tries = append(tries, *id.former)
 	}
 	id.mu.Unlock()
-	var err error
+	if err != nil {
+		return nil, wire.Hash{}, err
+	}
 	for _, d := range tries {
 		var plain []byte
 		if plain, err = d.key.Open(typ, d.hash, sealed, limit); err == nil {
 			return plain, d.hash, nil
 		}
 	}
-	return nil, wire.Hash{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	return nil, wire.Hash{}, fmt.Errorf("%w: no present descriptor opens it; fetch the introduction again: %w", ErrMalformed, err)
 }
 
 // newestStatement returns a signed statement: the last one if it is younger than
@@ -100,6 +145,11 @@ func (id *identity) newestStatement() ([]byte, error) {
 	id.mu.Lock()
 	defer id.mu.Unlock()
 	c := id.core
+	// Security: a server that stopped must not vouch for a state that it can't
+	// follow any more.
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
 	now := c.now()
 	if age := now.Sub(id.stated); id.statement != nil && age >= 0 && age < c.o.StatementEvery && id.statedAt == c.epoch() {
 		return id.statement, nil

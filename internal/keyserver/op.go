@@ -110,7 +110,10 @@ func (*MakeBackup) op()  {}
 type Answer interface{ answer() }
 
 // Released is the sealed release.
-type Released struct{ Sealed []byte }
+type Released struct {
+	Sealed []byte
+	Epoch  wire.Epoch // of the grant in it
+}
 
 // Used is the result of one Use.
 type Used struct {
@@ -137,7 +140,10 @@ type KeyInfo struct {
 type Certified struct{ Signed []byte }
 
 // Proposed says what became of a body.
-type Proposed struct{ Outcome authority.Outcome }
+type Proposed struct {
+	Outcome authority.Outcome
+	Note    string // what the server still has to do for it, "" if nothing
+}
 
 // Records are opened records of the authority log.
 type Records struct{ Records []wire.Opened }

@@ -4,10 +4,12 @@ package keyserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"claviger/internal/audit"
 	"claviger/internal/authn"
+	"claviger/internal/hierarchy"
 	"claviger/internal/kdf"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
@@ -17,10 +19,32 @@ import (
 // answers with a grant that is signed and then sealed to the request's one-time
 // key.
 func (c *Core) release(ctx context.Context, caller *authn.Caller, op *Release) (Answer, error) {
+	done, err := c.gate.work(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	sealed, epoch, tickets, err := c.makeRelease(ctx, caller, op)
+	if err != nil {
+		return nil, err
+	}
+	done()
+	// Security: no durable leaf, no answer (T-71).
+	if err := c.wait(ctx, tickets...); err != nil {
+		return nil, err
+	}
+	return &Released{sealed, epoch}, nil
+}
+
+// makeRelease makes the answer, which may leave once its leaves are durable.
+func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Release) ([]byte, wire.Epoch, []audit.Ticket, error) {
+	// Between the facts and the keys the erasure epoch must stay.
+	c.switching.RLock()
+	defer c.switching.RUnlock()
 	f := c.collect(caller, op.Request.Items...)
 	set, err := c.currentPolicy(f.policy)
 	if err != nil {
-		return nil, err
+		return nil, f.epoch, nil, err
 	}
 	a := ask{now: c.now(), reason: op.Request.Reason, route: "native", native: true}
 	out := wire.Release{Keys: make([][]byte, len(op.Request.Items))}
@@ -34,24 +58,20 @@ func (c *Core) release(ctx context.Context, caller *authn.Caller, op *Release) (
 	for i, item := range op.Request.Items {
 		ticket, err := c.releaseItem(ctx, itemOf{caller, f, set, a, op, i, item}, grant, &out)
 		if err != nil {
-			return nil, err
+			return nil, f.epoch, nil, err
 		}
 		tickets = append(tickets, ticket)
 	}
 	if out.Grant, err = wire.Sign(wire.TypeGrant, wire.Marshal(grant), c.signer); err != nil {
-		return nil, err
+		return nil, f.epoch, nil, err
 	}
 	plain := wire.Marshal(out)
 	defer secret.Wipe(plain)
 	sealed, err := wire.Seal(op.Request.HPKE, wire.TypeRelease, wire.ReleaseInfo(op.Sealed), plain)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, f.epoch, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	// Security: no durable leaf, no answer (T-71).
-	if err := c.wait(ctx, tickets...); err != nil {
-		return nil, err
-	}
-	return &Released{sealed}, nil
+	return sealed, f.epoch, tickets, nil
 }
 
 func (c *Core) newGrant(caller *authn.Caller, op *Release, f facts, a ask) *wire.Grant {
@@ -77,6 +97,7 @@ type itemOf struct {
 // in the grant.
 func (c *Core) releaseItem(ctx context.Context, in itemOf, grant *wire.Grant, out *wire.Release) (audit.Ticket, error) {
 	r := c.rule(in.f, in.set, in.caller, in.item, in.f.keys[in.index], in.ask)
+	c.policyErrors(r.errors)
 	if r.allowed && r.version.Stored {
 		r.allowed, r.reason = false, "the key's material stays on the server; ask it to use the key"
 	}
@@ -115,8 +136,17 @@ func (c *Core) releaseItem(ctx context.Context, in itemOf, grant *wire.Grant, ou
 func (c *Core) derive(ctx context.Context, r ruling, item wire.Item) ([]byte, [32]byte, error) {
 	leaf, err := c.keys.Leaf(ctx, versionOf(r.key, r.version), item.Purpose, item.Partition)
 	if err != nil {
-		return nil, [32]byte{}, fmt.Errorf("derive %s version %d: %w", r.key.Name, r.version.Number, err)
+		return nil, [32]byte{}, keyError(fmt.Errorf("derive %s version %d: %w", r.key.Name, r.version.Number, err))
 	}
 	defer leaf.Wipe()
 	return append([]byte(nil), leaf.Expose()...), kdf.Commit(leaf, c.o.Domain), nil
+}
+
+// keyError sorts the hierarchy's errors for doors: a key that can't be read now
+// is this server's trouble, not the caller's.
+func keyError(err error) error {
+	if errors.Is(err, hierarchy.ErrSwitched) || errors.Is(err, hierarchy.ErrWaiting) || errors.Is(err, hierarchy.ErrNotFound) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
 }

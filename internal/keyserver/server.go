@@ -5,6 +5,7 @@ package keyserver
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/clock"
 	"claviger/internal/pki/tlscert"
@@ -26,6 +28,8 @@ import (
 const (
 	DefaultStatementEvery = 30 * time.Second
 	shutdownGrace         = 10 * time.Second
+	sealGrace             = 3 * time.Second  // for requests that are running when a seal comes
+	closeGrace            = 30 * time.Second // to anchor and close the audit log at the end
 )
 
 // Options of a Server.
@@ -38,7 +42,14 @@ type Options struct {
 	Accept         []byte        // a quorum-signed head to start on (authority.AcceptRollback)
 	StatementEvery time.Duration // 0: DefaultStatementEvery
 
+	AuditFS audit.FS // where the audit log lies; nil: the operating system's
+
+	// TLS is the API's certificate, whose key the descriptors name; nil: a new one
+	// at each start.
+	TLS *tls.Certificate
+
 	metrics *metrics
+	gate    *gate
 }
 
 // Listeners that a Server answers on. API is required.
@@ -54,14 +65,26 @@ type Server struct {
 	cert    tls.Certificate
 	tlsKey  wire.Hash
 	admins  *authn.AdminVerifier
+	enrolls *sources
+	gate    *gate
 	metrics *metrics
 
-	mu     sync.RWMutex // held for reading while a request runs
-	core   *Core
-	stop   context.CancelFunc // of the core's duties
-	duties sync.WaitGroup
-	shares []*secret.Bytes // brought so far to a sealed server
-	base   context.Context
+	life      sync.Mutex // one Unseal or Seal at a time
+	gathering sync.Mutex // one unseal request of the control socket at a time
+
+	mu     sync.Mutex
+	open   *opened               // nil while sealed
+	shares map[int]*secret.Bytes // brought so far to a sealed server, by index
+}
+
+// opened is an unsealed core and what runs on it.
+type opened struct {
+	core     *Core
+	duties   sync.WaitGroup
+	stop     context.CancelFunc // of the duties
+	requests sync.WaitGroup     // grows only while the server's open points here
+	cut      context.Context    // ends requests that outlast the grace of a seal
+	end      context.CancelFunc
 }
 
 // New returns a sealed server with a TLS key of its own, new at each start.
@@ -72,27 +95,40 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	cert, spki, err := tlscert.SelfSigned(o.Clock)
+	cert, spki, err := certificate(o)
 	if err != nil {
 		return nil, err
 	}
 	m := newMetrics()
 	o.metrics = m
-	return &Server{
-		o: o, cert: cert, tlsKey: spki, metrics: m, base: context.Background(),
+	s := &Server{
+		o: o, cert: cert, tlsKey: spki, metrics: m, gate: newGate(), shares: map[int]*secret.Bytes{}, enrolls: newSources(o.Clock),
 		admins: authn.NewAdminVerifier(o.Domain, spki, o.Clock),
-	}, nil
+	}
+	s.o.gate = s.gate
+	return s, nil
+}
+
+func certificate(o Options) (cert tls.Certificate, spki wire.Hash, err error) {
+	if o.TLS == nil {
+		return tlscert.SelfSigned(o.Clock)
+	}
+	leaf, err := x509.ParseCertificate(o.TLS.Certificate[0])
+	if err != nil {
+		return cert, spki, fmt.Errorf("read TLS certificate: %w", err)
+	}
+	return *o.TLS, wire.KeyHash(leaf.PublicKey), nil
 }
 
 // ErrUnsealed means that the server is open already.
 var ErrUnsealed = errors.New("the server is unsealed already")
 
 // Unseal opens the server with the root secret, which the server owns from then
-// on, also if this fails.
+// on, also if this fails. Requests get ErrSealed until it is done.
 func (s *Server) Unseal(ctx context.Context, r *root.Secret) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.core != nil {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if !s.Sealed() {
 		r.Wipe()
 		return ErrUnsealed
 	}
@@ -100,31 +136,42 @@ func (s *Server) Unseal(ctx context.Context, r *root.Secret) error {
 	if err != nil {
 		return err
 	}
-	run, stop := context.WithCancel(s.base)
 	if err := core.execute(ctx); err != nil {
-		s.o.Logger.Error("Duty failed", "error", err)
-		core.alarm(ctx, clip(err.Error()))
+		core.dutyFailed(ctx, err)
 	}
-	s.core, s.stop = core, stop
+	o := &opened{core: core}
+	run, stop := context.WithCancel(context.Background())
+	o.stop = stop
+	o.cut, o.end = context.WithCancel(context.Background())
+	o.duties.Go(func() { core.run(run) })
+	s.mu.Lock()
+	s.open = o
+	s.mu.Unlock()
 	s.dropShares()
-	s.duties.Go(func() { core.run(run) })
 	s.metrics.sealed.Set(0)
 	s.o.Logger.Info("Unsealed", "server", core.id.String(), "protection", secret.Protection())
 	return nil
 }
 
-// Seal forgets the root and everything derived from it. It waits for requests
-// that are running.
+// Seal forgets the root and everything derived from it. New requests are refused
+// at once; those that are running get a few seconds, then they are cut.
 func (s *Server) Seal(ctx context.Context) error {
+	s.life.Lock()
+	defer s.life.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.core == nil {
+	o := s.open
+	s.open = nil
+	s.mu.Unlock()
+	if o == nil {
 		return nil
 	}
-	s.stop()
-	s.duties.Wait()
-	err := s.core.close(ctx)
-	s.core = nil
+	o.stop()
+	o.duties.Wait()
+	cut := time.AfterFunc(sealGrace, o.end)
+	o.requests.Wait()
+	cut.Stop()
+	o.end()
+	err := o.core.close(ctx)
 	s.metrics.sealed.Set(1)
 	s.o.Logger.Info("Sealed")
 	return err
@@ -132,26 +179,34 @@ func (s *Server) Seal(ctx context.Context) error {
 
 // Sealed reports whether the server is sealed.
 func (s *Server) Sealed() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.core == nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open == nil
 }
 
-// with runs f on the open core, and keeps it open meanwhile.
-func (s *Server) with(f func(*Core) error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.core == nil {
+// with runs f on the open core, and keeps it open meanwhile. The context that f
+// gets ends when a seal can wait no longer.
+func (s *Server) with(ctx context.Context, f func(context.Context, *Core) error) error {
+	s.mu.Lock()
+	o := s.open
+	if o == nil {
+		s.mu.Unlock()
 		return ErrSealed
 	}
-	return f(s.core)
+	o.requests.Add(1)
+	s.mu.Unlock()
+	defer o.requests.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(o.cut, cancel)()
+	return f(ctx, o.core)
 }
 
 // Serve answers until ctx ends, then lets running requests finish, seals the
 // server and returns.
 func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	servers := []*http.Server{s.apiServer()}
-	listeners := []net.Listener{tls.NewListener(l.API, tlscert.ServerConfig(s.cert))}
+	listeners := []net.Listener{tls.NewListener(limitConnections(l.API, maxConnections), tlscert.ServerConfig(s.cert))}
 	if l.Metrics != nil {
 		servers, listeners = append(servers, plainServer(s.metricsHandler())), append(listeners, l.Metrics)
 	}
@@ -175,7 +230,11 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 			_ = srv.Close() // the grace is over: what still runs is cut
 		}
 	}
-	return errors.Join(err, s.Seal(grace))
+	s.dropShares()
+	// The grace may be used up by now; the last anchor must not depend on it.
+	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer cancelLast()
+	return errors.Join(err, s.Seal(last))
 }
 
 func (s *Server) apiServer() *http.Server {
@@ -196,8 +255,10 @@ func plainServer(h http.Handler) *http.Server {
 func (s *Server) rootDir() string { return filepath.Join(s.o.Dir, dirRoot) }
 
 func (s *Server) dropShares() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, share := range s.shares {
 		share.Wipe()
 	}
-	s.shares = nil
+	clear(s.shares)
 }

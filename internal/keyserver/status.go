@@ -109,6 +109,6 @@ var _ Answer = (*Status)(nil)
 
 // Epoch of the server's state; tests and the demo read it.
 func (s *Server) Epoch() (e wire.Epoch, err error) {
-	err = s.with(func(c *Core) error { e = c.epoch(); return nil })
+	err = s.with(context.Background(), func(_ context.Context, c *Core) error { e = c.epoch(); return nil })
 	return e, err
 }

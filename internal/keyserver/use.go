@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"claviger/envelope"
+	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/hierarchy"
 	"claviger/internal/wire"
@@ -39,41 +40,62 @@ func (c *Core) use(ctx context.Context, caller *authn.Caller, op *Use) (Answer, 
 	if err := item.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	f := c.collect(caller, item)
-	set, err := c.currentPolicy(f.policy)
+	done, err := c.gate.work(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer done()
+	out, ticket, err := c.decideUse(ctx, caller, op, item)
+	if ticket == nil {
+		return nil, err
+	}
+	done()
+	// Security: no durable leaf, no answer, and no refusal either (T-71).
+	if err := c.wait(ctx, *ticket); err != nil {
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// decideUse decides, records and acts. Without a ticket nothing was recorded.
+func (c *Core) decideUse(ctx context.Context, caller *authn.Caller, op *Use, item wire.Item) (*Used, *audit.Ticket, error) {
+	c.switching.RLock()
+	defer c.switching.RUnlock()
+	f := c.collect(caller, item)
+	set, err := c.currentPolicy(f.policy)
+	if err != nil {
+		return nil, nil, err
+	}
 	a := ask{now: c.now(), route: op.Route}
 	r := c.rule(f, set, caller, item, f.keys[0], a)
+	c.policyErrors(r.errors)
 	leaf := c.decisionLeaf(caller, f, set, item, r, a)
 	leaf.Request, leaf.Item = op.Request, op.Index
 	_, ticket, err := c.enter(leaf)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !r.allowed {
-		if err := c.wait(ctx, ticket); err != nil {
-			return nil, err
-		}
-		return nil, denied(caller, row[0], item, r)
+		return nil, &ticket, denied(caller, item, r)
 	}
 	out, err := c.act(ctx, op, r, item)
-	if err := c.wait(ctx, ticket); err != nil {
-		return nil, err
-	}
-	return out, err
+	return out, &ticket, err
 }
 
-func denied(caller *authn.Caller, operation string, item wire.Item, r ruling) *Denial {
+// denied words a refusal. The key's name is what the caller said, unless policy
+// lets it use the key.
+func denied(caller *authn.Caller, item wire.Item, r ruling) *Denial {
 	name := item.Name
-	if r.key != nil && r.reason != reasonNone {
+	if r.known {
 		name = r.key.Name
 	}
 	if name == "" {
 		name = wire.KeyID(item.ID).String()
 	}
-	return &Denial{Caller: caller.ID, Operation: operation, Key: name, Reason: r.reason}
+	return &Denial{Caller: caller.ID, Operation: item.Operations[0], Key: name, Reason: r.reason}
 }
 
 // fromCiphertext lets a field's own header say which key, version and partition
@@ -129,7 +151,7 @@ func (c *Core) act(ctx context.Context, op *Use, r ruling, item wire.Item) (*Use
 	if errors.Is(err, hierarchy.ErrInvalid) || errors.Is(err, envelope.ErrIntegrity) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return out, err
+	return out, keyError(err)
 }
 
 // actField seals or opens small data as a field (docs/spec/envelope.md), so that
@@ -172,10 +194,19 @@ func (c *Core) list(ctx context.Context, caller *authn.Caller) (Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaf := c.leaf(caller, "decision", "list")
+	leaf := c.leaf(caller, audit.Decision, "list")
 	leaf.Decision, leaf.Reason = wire.DecisionAllowed, "what the caller may use"
+	switch {
+	case f.revoked:
+		leaf.Decision, leaf.Reason = wire.DecisionDenied, "everything is revoked"
+	case f.client != nil && f.client.Revoked:
+		leaf.Decision, leaf.Reason = wire.DecisionDenied, "the client is revoked"
+	}
 	if err := c.record(ctx, leaf); err != nil {
 		return nil, err
+	}
+	if !leaf.Allowed() {
+		return nil, &Denial{Caller: caller.ID, Operation: "list", Key: "keys", Reason: leaf.Reason}
 	}
 	out := &Listed{Keys: []KeyInfo{}}
 	a := ask{now: c.now(), route: "native"}
