@@ -86,7 +86,10 @@ func Dial(_ context.Context, p *Profile, o Options) (*Client, error) {
 		profile: p, options: o, keep: &keeper{dir: p.Dir, domain: p.domain}, id: newIdentity(p),
 		cache: leases.NewCache(o.CacheBytes), receipt: newReceipts(p.Dir),
 	}
-	return c, c.open()
+	if err := c.open(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *Client) open() error {

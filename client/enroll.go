@@ -70,7 +70,10 @@ func Enroll(ctx context.Context, dir, invite string, o EnrollOptions) (*Profile,
 	if err := vacant(dir); err != nil {
 		return nil, err
 	}
-	return p, enrol(ctx, p, in, o)
+	if err := enrol(ctx, p, in, o); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // vacant reports nil if dir doesn't exist or is an empty directory.

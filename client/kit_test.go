@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"claviger/client/internal/leases"
 	"claviger/internal/clock"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/transport"
@@ -85,6 +86,9 @@ func (w *world) dial(servers ...*fakeserver.Server) *Client {
 	}
 	return c
 }
+
+// all ends every lease.
+func all(*leases.Lease) bool { return true }
 
 // faked is a route to a fake server: what that refuses comes as from a transport.
 type faked struct{ *fakeserver.Server }

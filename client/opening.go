@@ -104,10 +104,11 @@ func (o *Opening) byName(c candidate) []candidate {
 }
 
 // find asks for all candidates in one request and returns the first whose signed
-// id is that of its slot. What the answer tells of names and ids is pinned.
+// id is that of its slot. What the answer tells of names and ids is pinned, so the
+// next object of that key is asked for by id.
 func (o *Opening) find(ctx context.Context, all []candidate) (candidate, error) {
 	all = all[:min(len(all), wire.MaxItems)]
-	if len(all) == 1 {
+	if len(all) == 1 && all[0].ask.Name == "" {
 		return all[0], nil // use asks for it, and admit judges it
 	}
 	items := make([]wire.Item, len(all))
@@ -127,6 +128,7 @@ func (o *Opening) find(ctx context.Context, all []candidate) (candidate, error) 
 			continue
 		}
 		if l.Item.KeyID == c.id {
+			c.ask.Name, c.ask.ID = "", c.id
 			o.client.cache.Put(c.ask, l)
 			return c, nil
 		}

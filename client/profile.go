@@ -90,7 +90,10 @@ func OpenProfile(dir string) (*Profile, error) {
 	if f.Schema != schema || f.Kind != kindClient {
 		return nil, fmt.Errorf("open profile %s: it is no client's profile of schema %d", dir, schema)
 	}
-	return p, p.check()
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *Profile) check() error {
