@@ -23,8 +23,9 @@ func parseInfo(p []byte) (label string, domain [32]byte, fields [][]byte, ok boo
 	if len(p) == 0 || len(p) < 1+int(p[0])+32 {
 		return "", domain, nil, false
 	}
-	label, ok = strings.CutPrefix(string(p[1:1+p[0]]), "claviger/v1/")
-	p = p[1+p[0]:]
+	end := 1 + int(p[0])
+	label, ok = strings.CutPrefix(string(p[1:end]), "claviger/v1/")
+	p = p[end:]
 	copy(domain[:], p)
 	p = p[32:]
 	for len(p) > 0 {

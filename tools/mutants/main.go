@@ -22,6 +22,9 @@ import (
 	"time"
 )
 
+// maxCI bounds what every test run pays for mutants: a second or two each.
+const maxCI = 60
+
 // options is the command line.
 type options struct {
 	root     string
@@ -88,6 +91,9 @@ func (o options) judge(ctx context.Context, w io.Writer) (bool, error) {
 	}
 	if len(chosen) == 0 {
 		return false, errors.New("no mutant was chosen")
+	}
+	if o.only == "ci" && len(chosen) > maxCI {
+		return false, fmt.Errorf("%d mutants are marked ci: yes, at most %d may be: every one is part of every test run", len(chosen), maxCI)
 	}
 	scratch, err := os.MkdirTemp("", "mutants")
 	if err != nil {

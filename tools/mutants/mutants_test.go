@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,6 +135,17 @@ func TestStaleMutantsAreFoundInEveryRun(t *testing.T) {
 	root := checkout(t, map[string]string{"sum/01": variant("why:", "ci: yes\nwhy:"), "sum/02": variant("a + b", "moved")})
 	var out bytes.Buffer
 	if code := run(t.Context(), []string{"-root", root, "-only", "ci"}, &out, &out); code != 1 || !strings.Contains(out.String(), "STALE sum/02") {
+		t.Errorf("code %d:\n%s", code, out.String())
+	}
+}
+
+func TestTooManyInEveryRun(t *testing.T) {
+	mutants := map[string]string{}
+	for i := range maxCI + 1 {
+		mutants[fmt.Sprintf("sum/%02d", i)] = variant("why:", "ci: yes\nwhy:")
+	}
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{"-root", checkout(t, mutants), "-only", "ci"}, &out, &out); code != 1 || !strings.Contains(out.String(), "at most 60") {
 		t.Errorf("code %d:\n%s", code, out.String())
 	}
 }
