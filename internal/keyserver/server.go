@@ -81,9 +81,9 @@ type Server struct {
 type opened struct {
 	core     *Core
 	duties   sync.WaitGroup
-	stop     context.CancelFunc // of the duties
-	requests sync.WaitGroup     // grows only while the server's open points here
-	cut      context.Context    // ends requests that outlast the grace of a seal
+	stop     context.CancelFunc       // of the duties
+	requests sync.WaitGroup           // grows only while the server's open points here
+	onCut    func(func()) func() bool // context.AfterFunc of what ends requests that outlast a seal's grace
 	end      context.CancelFunc
 }
 
@@ -142,7 +142,8 @@ func (s *Server) Unseal(ctx context.Context, r *root.Secret) error {
 	o := &opened{core: core}
 	run, stop := context.WithCancel(context.Background())
 	o.stop = stop
-	o.cut, o.end = context.WithCancel(context.Background())
+	cut, end := context.WithCancel(context.Background())
+	o.onCut, o.end = func(f func()) func() bool { return context.AfterFunc(cut, f) }, end
 	o.duties.Go(func() { core.run(run) })
 	s.mu.Lock()
 	s.open = o
@@ -198,7 +199,7 @@ func (s *Server) with(ctx context.Context, f func(context.Context, *Core) error)
 	defer o.requests.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(o.cut, cancel)()
+	defer o.onCut(cancel)()
 	return f(ctx, o.core)
 }
 
