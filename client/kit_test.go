@@ -14,6 +14,7 @@ import (
 	"claviger/internal/clock"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/transport"
+	"claviger/internal/wire"
 )
 
 // start is the wall time at which tests begin.
@@ -97,6 +98,8 @@ func (f faked) Exchange(ctx context.Context, sealed []byte) ([]byte, error) {
 	answer, err := f.Server.Exchange(ctx, sealed)
 	if refusal, ok := errors.AsType[*fakeserver.Refusal](err); ok {
 		err = &transport.Error{Address: f.Name, Status: refusal.Status, Code: refusal.Code, Message: refusal.Message}
+	} else if errors.Is(err, wire.ErrSealed) || errors.Is(err, wire.ErrMalformed) {
+		err = &transport.Error{Address: f.Name, Status: 400, Code: "malformed"}
 	}
 	return answer, err
 }
@@ -182,6 +185,15 @@ func TestReal(t *testing.T) {
 	}
 	if err := c.Renew(t.Context()); err != nil {
 		t.Errorf("Renew: %v", err)
+	}
+	w.server.Restart() // with another TLS key
+	if err := c.Refresh(t.Context()); err != nil {
+		t.Errorf("Refresh after a restart: %v", err)
+	}
+	w.server.Restart()
+	c.cache.DropIf(all)
+	if _, err := c.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil {
+		t.Errorf("Encrypt after a restart: %v", err)
 	}
 }
 

@@ -4,9 +4,11 @@ package fakeserver
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -21,7 +23,14 @@ func (s *Server) Listen() string {
 	s.domain.tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.domain.must(err)
-	server := &http.Server{Handler: s.Handler(), TLSConfig: tlscert.ServerConfig(s.cert), ReadHeaderTimeout: 5 * time.Second, ErrorLog: nil}
+	config := tlscert.ServerConfig(s.certificate())
+	config.Certificates = nil
+	config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert := s.certificate()
+		return &cert, nil
+	}
+	server := &http.Server{Handler: s.Handler(), TLSConfig: config, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	server.SetKeepAlivesEnabled(false) // so that a restart is noticed
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

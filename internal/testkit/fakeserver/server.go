@@ -85,6 +85,12 @@ func (s *Server) Restart() {
 	s.cert, s.tls, s.descriptor = cert, hash, nil
 }
 
+func (s *Server) certificate() tls.Certificate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cert
+}
+
 // Requests are the requests for keys that were read so far.
 func (s *Server) Requests() []*wire.Request {
 	s.mu.Lock()
