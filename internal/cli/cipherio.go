@@ -168,4 +168,3 @@ func (e *env) opened(o client.Opened) {
 		e.warn("this version is compromised: somebody else may have written what was decrypted")
 	}
 }
-

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -72,13 +73,24 @@ func (e *env) decrypt(ctx context.Context, args, keys []string, f cipherFlags, c
 		r.Bytes = counted.n
 	}
 	if err != nil {
-		return r, err
+		return r, nameKey(err, o.Keys)
 	}
 	if o.AnyKey || opened.State == "compromised" {
 		e.opened(opened)
 	}
 	r.Output, r.Key, r.ID, r.Version = f.out, opened.Key, opened.ID, opened.Version
 	return r, out.Commit()
+}
+
+// nameKey gives a denial the name of the one key that was expected: the client
+// asks by id for what its profile has pinned, and denials then carry the id.
+func nameKey(err error, keys []string) error {
+	if d, ok := errors.AsType[*client.DeniedError](err); ok && len(keys) == 1 {
+		named := *d
+		named.Key = keys[0]
+		return &named
+	}
+	return err
 }
 
 // expect says which keys may open: those that were named, else the profile's

@@ -82,7 +82,7 @@ func (e *env) rewrap(ctx context.Context, files, keys []string, to string, f cip
 	for _, file := range files {
 		row, err := e.rewrapFile(ctx, c, file, to, o)
 		if err != nil {
-			return r, fmt.Errorf("rewrap %s: %w", file, err)
+			return r, fmt.Errorf("rewrap %s: %w", file, nameKey(err, o.Keys))
 		}
 		r.Files = append(r.Files, row)
 	}

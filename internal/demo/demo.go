@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package demo runs a whole trust domain in one process, on 127.0.0.1 only, and
+// shows what it does: a tour of command lines that a person could type.
+//
+// [Open] founds the domain in a fresh directory and starts it; [Demo.Tour] runs
+// the tour, and [Demo.Close] stops everything and, unless told otherwise, leaves
+// no file behind. The directory holds
+//
+//	server/   the key server's data directory
+//	admin/    the profile of an admin, whose authority key lies under a key file
+//	app/      the profile of a workload that may use the key of the tour
+//	app2/     that of another, which may not
+//	env.sh    for a shell: . env.sh, and claviger is the workload "app"
+//
+// # What it does not do
+//
+// Nothing here stands in for a part of the product: server, profiles, policy and
+// audit are the real ones, and the tour runs real command lines through the real
+// command line. Only what a person would type is filled in: the root is sealed
+// under a key file, and the authority key too.
+//
+// # Threats
+//
+// The keys of a demo protect nothing: what opens them lies beside them. So the
+// domain says of itself that it is a demo, in its genesis, and every program
+// refuses it unless its profile or configuration was written here.
+package demo
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"claviger/internal/admin"
+	"claviger/internal/clock"
+	"claviger/internal/install"
+	"claviger/internal/members"
+	"claviger/internal/root"
+	"claviger/internal/secret"
+	"claviger/internal/wire"
+)
+
+// Names in the demo's directory.
+const (
+	dirServer  = "server"
+	dirAdmin   = "admin"
+	dirApp     = "app"
+	dirApp2    = "app2"
+	fileEnv    = "env.sh"
+	fileRoot   = "root.key"
+	fileUnlock = "unlock.key"
+	fileLog    = "server.log"
+	domainName = "demo.internal"
+	configFile = "claviger.toml"
+)
+
+// ErrNotEmpty means that the directory is in use for something else.
+var ErrNotEmpty = install.ErrNotEmpty
+
+// Command runs one claviger command line under a profile and returns its exit
+// status.
+type Command func(ctx context.Context, profile string, args []string, out, err io.Writer) int
+
+// Config renders the configuration of a demo server.
+type Config func(domain wire.DomainID, name, listen, metrics, keyFile string) []byte
+
+// Options of a Demo; all but Dir, Program and Progress are required.
+type Options struct {
+	Dir      string // "" makes a directory that Close removes
+	Program  string // path of claviger itself, for env.sh
+	Run      Command
+	Config   Config
+	Clock    clock.Clock
+	Progress func(text string) // hears what is going on while it starts
+}
+
+// Demo is a domain that runs.
+type Demo struct {
+	Dir     string
+	Address string // of the server's API
+
+	o       Options
+	kept    bool // Dir was named: it stays after a tour that ended
+	existed bool // and was there, empty
+	stop    context.CancelFunc
+	ended   chan int // exit status of the server
+}
+
+// Open founds a domain, starts its server and enrols two workloads. After an
+// error, or when ctx ends meanwhile, nothing is left.
+func Open(ctx context.Context, o Options) (*Demo, error) {
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	d := &Demo{o: o, kept: o.Dir != ""}
+	if err := d.makeDir(); err != nil {
+		return nil, err
+	}
+	if err := d.open(ctx); err != nil {
+		return nil, errors.Join(err, d.Remove())
+	}
+	return d, nil
+}
+
+func (d *Demo) makeDir() (err error) {
+	if !d.kept {
+		d.Dir, err = os.MkdirTemp("", "claviger-demo-") // 0700
+		return err
+	}
+	if d.Dir, err = filepath.Abs(d.o.Dir); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(d.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.MkdirAll(d.Dir, 0o700)
+	}
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("%w: %s", ErrNotEmpty, d.Dir)
+	}
+	d.existed = true
+	return err
+}
+
+// Remove stops the server and removes all files.
+func (d *Demo) Remove() error {
+	d.halt()
+	if !d.existed {
+		return os.RemoveAll(d.Dir)
+	}
+	entries, err := os.ReadDir(d.Dir)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(d.Dir, entry.Name())))
+	}
+	return err
+}
+
+// Close stops the server, and removes all files unless the directory was named.
+func (d *Demo) Close() error {
+	if d.kept {
+		d.halt()
+		return nil
+	}
+	return d.Remove()
+}
+
+func (d *Demo) halt() {
+	if d.stop != nil {
+		d.stop()
+		<-d.ended
+		d.stop = nil
+	}
+}
+
+// path is a name in the demo's directory.
+func (d *Demo) path(name ...string) string { return filepath.Join(append([]string{d.Dir}, name...)...) }
+
+func (d *Demo) open(ctx context.Context) error {
+	d.o.Progress("founding a trust domain")
+	metrics, err := d.found(ctx)
+	if err != nil {
+		return err
+	}
+	d.o.Progress("starting the key server on " + d.Address + " (metrics on " + metrics + ")")
+	if err := d.serve(ctx); err != nil {
+		return err
+	}
+	for _, name := range []string{dirApp, dirApp2} {
+		d.o.Progress("enrolling the workload " + name)
+		if err := d.enrol(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// found makes the admin's profile and the domain.
+func (d *Demo) found(ctx context.Context) (metrics string, err error) {
+	d.Address, err = freePort("127.0.0.1:8443")
+	if err != nil {
+		return "", err
+	}
+	if metrics, err = freePort("127.0.0.1:9464"); err != nil {
+		return "", err
+	}
+	unlock, rootKey := secret.Random(root.MinKey), secret.Random(root.MinKey)
+	defer unlock.Wipe()
+	defer rootKey.Wipe()
+	p, key, err := admin.CreateProfile(d.path(dirAdmin), admin.NewProfile{
+		Name: "admin", Demo: true, Unlock: admin.Unlock{Key: unlock}, KeyFile: fileUnlock,
+	})
+	if err != nil {
+		return "", err
+	}
+	defer key.Wipe()
+	err = errors.Join(
+		os.WriteFile(d.path(dirAdmin, fileUnlock), unlock.Expose(), 0o600),
+		os.WriteFile(d.path(fileRoot), rootKey.Expose(), 0o600),
+	)
+	if err != nil {
+		return "", err
+	}
+	made, err := install.Make(ctx, install.Plan{
+		Dir: d.path(dirServer), ConfigFile: configFile, Name: domainName, Demo: true, Clock: d.o.Clock,
+		Sealing: root.Sealing{Key: rootKey}, Keys: members.Keys{Keys: []members.Key{p.Member()}, Threshold: 1}, Admin: key,
+		Drill: func(_ context.Context, dir string, with root.Unlock) ([root.Size]byte, error) {
+			return root.Drill(dir, with)
+		},
+		Config: func(domain wire.DomainID) []byte {
+			return d.o.Config(domain, domainName, d.Address, metrics, filepath.Join("..", fileRoot))
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	return metrics, p.Join(made.Domain, []string{d.Address}, made.Members)
+}
+
+// freePort returns the address if nobody listens there, else another port of
+// the same host.
+func freePort(address string) (string, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// EnvFile is the file for a shell that makes it the workload.
+func (d *Demo) EnvFile() string { return d.path(fileEnv) }
+
+// AdminEnvFile is the file for a shell that makes it the admin.
+func (d *Demo) AdminEnvFile() string { return d.path(dirAdmin, fileEnv) }
+
+// WriteEnv writes the files that make a shell speak as the workload or as the
+// admin. They are the last that appear: whoever waits for them finds all done.
+func (d *Demo) WriteEnv() error {
+	for _, at := range []struct{ file, profile string }{
+		{d.path(dirAdmin, fileEnv), d.path(dirAdmin)}, {d.path(fileEnv), d.path(dirApp)},
+	} {
+		text := "CLAVIGER_PROFILE=" + quote(at.profile) + "\nexport CLAVIGER_PROFILE\n"
+		if d.o.Program != "" {
+			text += "PATH=" + quote(filepath.Dir(d.o.Program)) + ":$PATH\nexport PATH\n"
+		}
+		var tag [4]byte
+		rand.Read(tag[:])
+		part := fmt.Sprintf("%s.%x", at.file, tag)
+		err := cmp.Or(os.WriteFile(part, []byte(text), 0o600), os.Rename(part, at.file))
+		if err != nil {
+			return fmt.Errorf("write %s: %w", fileEnv, err)
+		}
+	}
+	return nil
+}
+
+// quote makes one word of the shell.
+func quote(s string) string {
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !strings.ContainsRune(plain, r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// plain characters mean nothing to a shell.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@"
