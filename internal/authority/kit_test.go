@@ -54,7 +54,7 @@ func (p person) id() wire.ServerID { return wire.ServerIDOf(p.key.Public()) }
 // kit is a domain of three admins with threshold 2, a recovery quorum of two,
 // and the server s1, whose log is open on a store in memory.
 type kit struct {
-	t             *testing.T
+	t             testing.TB
 	clock         *clock.Manual
 	ann, bob, cyd person
 	rex, rio      person // recovery
@@ -71,9 +71,9 @@ type kit struct {
 
 const recoveryWait = 3600
 
-func newKit(t *testing.T) *kit { return newKitOn(t, store.NewMem()) }
+func newKit(t testing.TB) *kit { return newKitOn(t, store.NewMem()) }
 
-func newKitOn(t *testing.T, st store.Store) *kit {
+func newKitOn(t testing.TB, st store.Store) *kit {
 	t.Helper()
 	k := &kit{
 		t: t, clock: clock.NewManual(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)), store: st, dir: t.TempDir(),
