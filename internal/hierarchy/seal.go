@@ -62,9 +62,11 @@ func seal(key *secret.Bytes, at place, plaintext []byte) []byte {
 	blob[0] = sealVersion
 	salt := blob[1 : 1+saltSize]
 	rand.Read(salt)
-	aead, commitment := sealKey(key, at, salt)
+	okm := sealKey(key, at, salt)
+	defer okm.Wipe()
+	copy(blob[1+saltSize:], okm.Expose()[keySize:])
+	aead := blobAEAD(okm)
 	defer aead.Wipe()
-	copy(blob[1+saltSize:], commitment[:])
 	return aead.Seal(blob, make([]byte, nonceSize), plaintext, nil)
 }
 
@@ -77,13 +79,15 @@ func unseal(key *secret.Bytes, at place, blob []byte) (*secret.Bytes, error) {
 	if blob[0] != sealVersion {
 		return nil, fmt.Errorf("%w: unknown version %d", errSealed, blob[0])
 	}
-	aead, commitment := sealKey(key, at, blob[1:1+saltSize])
-	defer aead.Wipe()
+	okm := sealKey(key, at, blob[1:1+saltSize])
+	defer okm.Wipe()
 	// Security: without this comparison a blob could be made that opens under
 	// two keys (TestBlobCommitsToKey).
-	if subtle.ConstantTimeCompare(commitment[:], blob[1+saltSize:sealHeader]) != 1 {
+	if subtle.ConstantTimeCompare(okm.Expose()[keySize:], blob[1+saltSize:sealHeader]) != 1 {
 		return nil, errSealed
 	}
+	aead := blobAEAD(okm)
+	defer aead.Wipe()
 	plaintext := secret.New(len(blob) - sealOverhead)
 	opened, err := aead.Open(plaintext.Expose()[:0], make([]byte, nonceSize), blob[sealHeader:], nil)
 	if err != nil || len(opened) != plaintext.Len() {
@@ -93,18 +97,21 @@ func unseal(key *secret.Bytes, at place, blob []byte) (*secret.Bytes, error) {
 	return plaintext, nil
 }
 
-// sealKey expands the key and the commitment of one blob.
-func sealKey(key *secret.Bytes, at place, salt []byte) (*secret.AEAD, [commitSize]byte) {
+// sealKey expands what one blob needs: its key, then its commitment. The caller
+// wipes it.
+func sealKey(key *secret.Bytes, at place, salt []byte) *secret.Bytes {
 	fields := append([][]byte{[]byte(at.kind), salt}, at.fields...)
-	okm := secret.Expand(key, kdf.Info("seal", at.domain, fields...), keySize+commitSize)
-	defer okm.Wipe()
-	var commitment [commitSize]byte
-	copy(commitment[:], okm.Expose()[keySize:])
+	return secret.Expand(key, kdf.Info("seal", at.domain, fields...), keySize+commitSize)
+}
+
+// blobAEAD is the AEAD of one blob. It takes the key out of okm, the result of
+// sealKey, and so can be called once.
+func blobAEAD(okm *secret.Bytes) *secret.AEAD {
 	blobKey := secret.Take(okm.Expose()[:keySize])
 	defer blobKey.Wipe()
 	aead, err := secret.NewAEAD(blobKey)
 	if err != nil {
 		panic("hierarchy: AEAD refuses a 32-byte key: " + err.Error())
 	}
-	return aead, commitment
+	return aead
 }

@@ -73,7 +73,7 @@ func TestBlobCommitsToKey(t *testing.T) {
 	at := place{[32]byte{1}, kindVersion, nil}
 	blob := seal(one, at, []byte("secret"))
 	salt := blob[1 : 1+saltSize]
-	_, commitment := sealKey(two, at, salt)
+	commitment := sealKey(two, at, salt).Expose()[keySize:]
 	copy(blob[1+saltSize:], commitment[:])
 	for _, key := range []*secret.Bytes{one, two} {
 		_, err := unseal(key, at, blob)
