@@ -105,14 +105,15 @@ func itemOf(ask leases.Ask) wire.Item {
 func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*leases.Lease, error) {
 	item := answer.Items[index]
 	if item.Decision != wire.DecisionAllowed {
-		key := ask.Name
-		if key == "" {
-			key = ask.ID.String()
-		}
-		return nil, &DeniedError{Client: c.profile.Client, Operation: ask.Operations, Key: key, Reason: item.Reason}
+		return nil, &DeniedError{Client: c.profile.Client, Operation: ask.Operations, Key: c.nameFor(ask), Reason: item.Reason}
 	}
 	if item.Lease == 0 || item.Staleness == 0 {
 		return nil, fmt.Errorf("%w: the key of %s is leased for no time", ErrStale, item.Name)
+	}
+	// Security: whoever carried the answer may have held it back until it was of no
+	// use (T-16).
+	if c.view.Elapsed(answer) >= time.Duration(min(item.Lease, item.Staleness))*time.Second {
+		return nil, fmt.Errorf("%w: the answer came when its lease was over", ErrStale)
 	}
 	// Security: sealing with a version that is not the active one would undo a
 	// rotation, or use a key known to others.
@@ -134,6 +135,18 @@ func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*lease
 		Item: item.GrantItem, Epoch: answer.Epoch, Server: answer.Server, Grant: wire.Sum("receipt", answer.Grant),
 		Age: func() time.Duration { return c.view.Elapsed(answer) },
 	}, key), nil
+}
+
+// nameFor is what people call the key of an ask: its name, or its id if nobody
+// signed a name for that yet.
+func (c *Client) nameFor(ask leases.Ask) string {
+	if ask.Name != "" {
+		return ask.Name
+	}
+	if name := c.keep.nameOf(ask.ID); name != "" {
+		return name
+	}
+	return ask.ID.String()
 }
 
 // use runs f with the key for an ask. A lease that ends between the two steps is
