@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -45,6 +46,10 @@ type rig struct {
 	signed  []byte // descriptor
 	stop    context.CancelFunc
 	ended   chan error
+	open    func() *root.Secret
+	serve   func(*keyserver.Options)
+	metrics string // address
+	control string // path
 }
 
 // custody makes a root sealed under a key file and hands it out twice.
@@ -65,46 +70,110 @@ func custody(t testing.TB, dir string) func() *root.Secret {
 	}
 }
 
-func newRig(t testing.TB) *rig {
+// setup varies a rig.
+type setup struct {
+	init    func(*keyserver.InitOptions)
+	serve   func(*keyserver.Options)
+	sealing *root.Sealing // of the root; nil: a key file, and the rig starts unsealed
+}
+
+func newRig(t testing.TB) *rig { return newRigWith(t, setup{}) }
+
+func newRigWith(t testing.TB, how setup) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
-	open := custody(t, r.dir)
+	r := &rig{t: t, dir: t.TempDir(), ended: make(chan error, 1), serve: how.serve}
+	var secretRoot *root.Secret
+	if how.sealing != nil {
+		var err error
+		if secretRoot, err = root.Create(filepath.Join(r.dir, "root"), 1, *how.sealing); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		r.open = custody(t, r.dir)
+		secretRoot = r.open()
+	}
 	_, r.admin, _ = ed25519.GenerateKey(rand.Reader)
 	der, _ := x509.MarshalPKIXPublicKey(r.admin.Public())
-	secretRoot := open()
-	founded, err := keyserver.Init(t.Context(), keyserver.InitOptions{
+	o := keyserver.InitOptions{
 		Dir: r.dir, Name: "test", Root: secretRoot, Admin: r.admin, Clock: clock.System(),
 		Keys: members.Keys{Keys: []members.Key{{Name: "ann", Public: der}}, Threshold: 1},
-	})
+	}
+	if how.init != nil {
+		how.init(&o)
+	}
+	var err error
+	r.founded, err = keyserver.Init(t.Context(), o)
 	secretRoot.Wipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.founded = founded
-	r.start(open())
+	if r.open == nil {
+		r.start(nil)
+	} else {
+		r.start(r.open())
+	}
 	return r
 }
 
+// start serves; with a root, unsealed.
 func (r *rig) start(secretRoot *root.Secret) {
 	r.t.Helper()
+	o := keyserver.Options{Dir: r.dir, Domain: r.founded.Domain, Clock: clock.System()}
+	if r.serve != nil {
+		r.serve(&o)
+	}
 	var err error
-	r.server, err = keyserver.New(keyserver.Options{Dir: r.dir, Domain: r.founded.Domain, Clock: clock.System()})
+	if r.server, err = keyserver.New(o); err != nil {
+		r.t.Fatal(err)
+	}
+	if secretRoot != nil {
+		if err := r.server.Unseal(r.t.Context(), secretRoot); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	var l keyserver.Listeners
+	l.API, r.addr = r.listen("tcp", "127.0.0.1:0")
+	l.Metrics, r.metrics = r.listen("tcp", "127.0.0.1:0")
+	short, err := os.MkdirTemp("", "ks") // a socket's path has 108 bytes at most
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.server.Unseal(r.t.Context(), secretRoot); err != nil {
-		r.t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.addr = l.Addr().String()
+	r.t.Cleanup(func() { os.RemoveAll(short) })
+	l.Control, r.control = r.listen("unix", filepath.Join(short, "control.sock"))
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
-	go func() { r.ended <- r.server.Serve(ctx, keyserver.Listeners{API: l}) }()
+	ended, server := make(chan error, 1), r.server
+	r.ended = ended
+	go func() { ended <- server.Serve(ctx, l) }()
 	r.t.Cleanup(stop)
-	r.introduce()
+	if secretRoot != nil {
+		r.introduce()
+	}
+}
+
+func (r *rig) listen(network, address string) (net.Listener, string) {
+	r.t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return l, l.Addr().String()
+}
+
+// halt ends the server and waits until it is gone.
+func (r *rig) halt() {
+	r.t.Helper()
+	r.stop()
+	if err := <-r.ended; err != nil {
+		r.t.Fatalf("stop: %v", err)
+	}
+}
+
+// restart ends the server and starts it again from what is on the disk.
+func (r *rig) restart() {
+	r.t.Helper()
+	r.halt()
+	r.start(r.open())
 }
 
 // client makes an HTTP client that pins the server's TLS key once it is known.
@@ -113,7 +182,7 @@ func (r *rig) client(identity *tls.Certificate) *http.Client {
 	if r.desc != nil {
 		cfg = tlscert.ClientConfig(r.desc.TLS, identity)
 	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: cfg}, Timeout: 20 * time.Second}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}, Timeout: 20 * time.Second}
 }
 
 func (r *rig) introduce() {
@@ -236,36 +305,82 @@ type workload struct {
 
 func (r *rig) enroll(name string) *workload {
 	r.t.Helper()
-	w := &workload{id: "spiffe://test/workload/" + name}
+	w, answer := r.enrolWith(r.invite(name, time.Hour))
+	if answer == nil || answer.Reason != "" {
+		r.t.Fatalf("enrolment refused: %+v", answer)
+	}
+	return w
+}
+
+// ticket is an invite and its seed.
+type ticket struct {
+	authority.Invite
+	seed ed25519.PrivateKey
+}
+
+func (r *rig) invite(name string, life time.Duration) ticket {
+	r.t.Helper()
 	pub, seed, _ := ed25519.GenerateKey(rand.Reader)
-	inv := authority.Invite{Client: w.id, Key: pub, Expires: time.Now().Add(time.Hour).UnixMilli()}
+	inv := authority.Invite{Client: "spiffe://test/workload/" + name, Key: pub, Expires: time.Now().Add(life).UnixMilli()}
 	rand.Read(inv.ID[:])
 	r.propose(authority.KindInvite, inv)
-	w.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, w.key)
+	return ticket{inv, seed}
+}
+
+// enrolment makes a sealed enrolment and the key that its answer opens with.
+func (r *rig) enrolment(with ticket, key crypto.Signer, signers ...crypto.Signer) ([]byte, *wire.Key) {
+	r.t.Helper()
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	hpke := wire.NewKey()
 	e := wire.Enroll{
-		Type: wire.TypeEnroll, Domain: r.founded.Domain, Invite: inv.ID, CSR: csr, HPKE: hpke.Public(),
+		Type: wire.TypeEnroll, Domain: r.founded.Domain, Invite: with.ID, CSR: csr, HPKE: hpke.Public(),
 		Descriptor: wire.DescriptorHash(r.signed), NotAfter: time.Now().Add(30 * time.Second).UnixMilli(),
 	}
 	rand.Read(e.Nonce[:])
-	msg, err := wire.Sign(wire.TypeEnroll, wire.Marshal(e), seed, w.key)
+	msg, err := wire.Sign(wire.TypeEnroll, wire.Marshal(e), signers...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	plain := r.roundTrip("/v1/enroll", r.client(nil), wire.TypeEnroll, wire.TypeEnrolled, msg, hpke)
-	answer, err := wire.ParseEnrolled(plain, r.serverKey())
+	return r.seal(wire.TypeEnroll, msg), hpke
+}
+
+// enrolWith enrols; a nil answer means that the server refused it unsigned.
+func (r *rig) enrolWith(with ticket) (*workload, *wire.Enrolled) {
+	r.t.Helper()
+	w := &workload{id: with.Client}
+	w.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	sealed, hpke := r.enrolment(with, w.key, with.seed, w.key)
+	status, body := r.do(r.client(nil), "POST", "/v1/enroll", sealed, "")
+	if status != 200 {
+		return w, nil
+	}
+	answer, err := wire.ParseEnrolled(r.unseal(hpke, wire.TypeEnrolled, sealed, body), r.serverKey())
 	if err != nil {
 		r.t.Fatal(err)
-	}
-	if answer.Reason != "" {
-		r.t.Fatalf("enrolment refused: %s", answer.Reason)
 	}
 	w.chain = answer.Chain
-	return w
+	return w, answer
+}
+
+func (r *rig) seal(typ string, msg []byte) []byte {
+	r.t.Helper()
+	sealed, err := wire.Seal(r.desc.HPKE, typ, wire.DescriptorHash(r.signed), msg)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return sealed
+}
+
+func (r *rig) unseal(key *wire.Key, typ string, request, answer []byte) []byte {
+	r.t.Helper()
+	plain, err := key.Open(typ, wire.ReleaseInfo(wire.SealedHash(request)), answer, 1<<20)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return plain
 }
 
 func (r *rig) serverKey() crypto.PublicKey {
@@ -276,44 +391,44 @@ func (r *rig) serverKey() crypto.PublicKey {
 	return key
 }
 
-// roundTrip seals a signed message to the descriptor and opens the answer.
-func (r *rig) roundTrip(path string, c *http.Client, typ, back string, msg []byte, hpke *wire.Key) []byte {
-	r.t.Helper()
-	sealed, err := wire.Seal(r.desc.HPKE, typ, wire.DescriptorHash(r.signed), msg)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	status, body := r.do(c, "POST", path, sealed, "")
-	if status != 200 {
-		r.t.Fatalf("%s: %d %s", path, status, body)
-	}
-	plain, err := hpke.Open(back, wire.ReleaseInfo(wire.SealedHash(sealed)), body, 1<<20)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return plain
-}
-
 func (w *workload) identity() *tls.Certificate {
 	return &tls.Certificate{Certificate: w.chain, PrivateKey: w.key}
 }
 
-// release asks for one data key.
-func (r *rig) release(w *workload, key string, ops ...string) (*wire.Grant, *wire.Release) {
+// request makes a sealed request for one data key.
+func (r *rig) request(w *workload, item wire.Item, life time.Duration) ([]byte, *wire.Key) {
 	r.t.Helper()
 	hpke := wire.NewKey()
 	req := wire.Request{
-		Type: wire.TypeRequest, Domain: r.founded.Domain, Client: w.id, HPKE: hpke.Public(),
-		Items:      []wire.Item{{Name: key, Purpose: wire.PurposeData, Operations: ops}},
-		Descriptor: wire.DescriptorHash(r.signed), NotAfter: time.Now().Add(30 * time.Second).UnixMilli(),
+		Type: wire.TypeRequest, Domain: r.founded.Domain, Client: w.id, HPKE: hpke.Public(), Items: []wire.Item{item},
+		Descriptor: wire.DescriptorHash(r.signed), NotAfter: time.Now().Add(life).UnixMilli(),
 	}
 	rand.Read(req.Nonce[:])
 	msg, err := wire.SignChain(wire.TypeRequest, wire.Marshal(req), w.chain, w.key)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	plain := r.roundTrip("/v1/exchange", r.client(w.identity()), wire.TypeRequest, wire.TypeRelease, msg, hpke)
-	rel, err := wire.ParseRelease(plain)
+	return r.seal(wire.TypeRequest, msg), hpke
+}
+
+func dataKey(key string, ops ...string) wire.Item {
+	return wire.Item{Name: key, Purpose: wire.PurposeData, Operations: ops}
+}
+
+// release asks for one data key.
+func (r *rig) release(w *workload, key string, ops ...string) (*wire.Grant, *wire.Release) {
+	r.t.Helper()
+	return r.releaseItem(w, dataKey(key, ops...))
+}
+
+func (r *rig) releaseItem(w *workload, item wire.Item) (*wire.Grant, *wire.Release) {
+	r.t.Helper()
+	sealed, hpke := r.request(w, item, 30*time.Second)
+	status, body := r.do(r.client(w.identity()), "POST", "/v1/exchange", sealed, "")
+	if status != 200 {
+		r.t.Fatalf("exchange: %d %s", status, body)
+	}
+	rel, err := wire.ParseRelease(r.unseal(hpke, wire.TypeRelease, sealed, body))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -384,32 +499,19 @@ func TestServerSideUse(t *testing.T) {
 }
 
 func TestRestartKeepsEverything(t *testing.T) {
-	dir := t.TempDir()
-	open := custody(t, dir)
-	_, admin, _ := ed25519.GenerateKey(rand.Reader)
-	der, _ := x509.MarshalPKIXPublicKey(admin.Public())
-	secretRoot := open()
-	founded, err := keyserver.Init(t.Context(), keyserver.InitOptions{
-		Dir: dir, Name: "test", Root: secretRoot, Admin: admin, Clock: clock.System(),
-		Keys: members.Keys{Keys: []members.Key{{Name: "ann", Public: der}}, Threshold: 1},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{t: t, dir: dir, admin: admin, founded: founded, ended: make(chan error, 1)}
-	r.start(open())
+	r := newRig(t)
 	r.createKey("k", authority.AES256)
 	app := r.enroll("app1")
 	r.allow(`permit(principal, action, resource);`)
 	first, rel := r.release(app, "k", "encrypt")
 	before := rel.Keys[0]
-	r.stop()
-	if err := <-r.ended; err != nil {
-		t.Fatalf("stop: %v", err)
-	}
-	r.start(open())
+	r.restart()
 	second, rel := r.release(app, "k", "encrypt")
 	if !bytes.Equal(before, rel.Keys[0]) || second.Epoch.Compare(first.Epoch) < 0 {
 		t.Error("after a restart the key or the epoch is another")
 	}
+}
+
+func itemByID(id wire.KeyID) wire.Item {
+	return wire.Item{ID: id[:], Purpose: wire.PurposeData, Operations: []string{"encrypt"}}
 }

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"claviger/internal/authn"
+	"claviger/internal/authority"
+	"claviger/internal/clock"
+	"claviger/internal/keyserver"
+)
+
+// declared is the route table that docs/api.md promises.
+var declared = map[string]string{
+	"GET /v1/health": "anyone", "GET /v1/ready": "anyone", "GET /v1/introduction": "anyone", "GET /v1/statement": "anyone",
+	"POST /v1/enroll": "anyone", "POST /v1/exchange": "workload", "GET /v1/keys": "workload", "POST /v1/use": "workload",
+	"GET /v1/admin/records": "admin", "POST /v1/admin/entries": "admin", "GET /v1/admin/pending": "admin",
+	"GET /v1/admin/status": "admin", "GET /v1/admin/audit": "admin", "GET /v1/admin/audit/export": "admin",
+	"POST /v1/admin/backup": "admin",
+}
+
+func foreign(t *testing.T) *tls.Certificate {
+	t.Helper()
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// TestRoutesAskForTheirCredential goes through every route with every kind of
+// credential: what a route doesn't ask for never opens it.
+func TestRoutesAskForTheirCredential(t *testing.T) {
+	r := newRig(t)
+	app := r.enroll("app1")
+	stranger := foreign(t)
+	_, otherAdmin, _ := ed25519.GenerateKey(rand.Reader)
+	sessionKey, session, err := authn.NewSession(r.founded.Domain, r.admin, time.Hour, clock.System())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(key ed25519.PrivateKey, session []byte, method, path string) string {
+		auth, err := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: key, Session: session, Clock: clock.System()}.Sign(method, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return auth
+	}
+	rows := keyserver.Routes()
+	if len(rows) != len(declared) {
+		t.Errorf("%d routes, %d are declared", len(rows), len(declared))
+	}
+	for _, row := range rows {
+		name := row.Method + " " + row.Path
+		if declared[name] != row.Who {
+			t.Errorf("%s is for %s, declared for %q", name, row.Who, declared[name])
+		}
+		for credential, opens := range map[string]bool{
+			"none": row.Who == "anyone", "stranger's certificate": row.Who == "anyone", "certificate": row.Who != "admin",
+			"stranger's admin key": row.Who == "anyone", "admin": row.Who != "workload",
+			"session": row.Who == "anyone" || row.Who == "admin" && row.Method == "GET",
+		} {
+			c, auth := r.client(nil), ""
+			switch credential {
+			case "stranger's certificate":
+				c = r.client(stranger)
+			case "certificate":
+				c = r.client(app.identity())
+			case "stranger's admin key":
+				auth = sign(otherAdmin, nil, row.Method, row.Path)
+			case "admin":
+				auth = sign(r.admin, nil, row.Method, row.Path)
+			case "session":
+				auth = sign(sessionKey, session, row.Method, row.Path)
+			}
+			status, body := r.do(c, row.Method, row.Path, nil, auth)
+			if opened := status != 401; opened != opens {
+				t.Errorf("%s with %s: %d %.200s", name, credential, status, body)
+			}
+		}
+	}
+	for _, path := range []string{"/", "/v1", "/v1/admin", "/metrics", "/debug/pprof/", "/v1/keys/", "/v1/../v1/health/x"} {
+		if status, body := r.do(r.client(app.identity()), "GET", path, nil, ""); status != 404 && status != 301 && status != 307 {
+			t.Errorf("%s: %d %.100s", path, status, body)
+		}
+	}
+	if status, _ := r.do(r.client(app.identity()), "DELETE", "/v1/keys", nil, ""); status != 404 {
+		t.Errorf("another method: %d", status)
+	}
+}
+
+// TestRoutesBoundBodies sends each route more than it takes, declared and not.
+func TestRoutesBoundBodies(t *testing.T) {
+	r := newRig(t)
+	app := r.enroll("app1")
+	for _, row := range keyserver.Routes() {
+		for _, chunked := range []bool{false, true} {
+			var body io.Reader = bytes.NewReader(make([]byte, row.Body+1))
+			if chunked {
+				body = io.MultiReader(body)
+			}
+			req, _ := http.NewRequestWithContext(t.Context(), row.Method, "https://"+r.addr+row.Path, body)
+			resp, err := r.client(app.identity()).Do(req)
+			if err != nil {
+				if row.Body < 1<<20 { // of a large body the server reads no more than it has to, and hangs up
+					t.Errorf("%s: %v", row.Path, err)
+				}
+				continue
+			}
+			resp.Body.Close()
+			if resp.StatusCode != 413 {
+				t.Errorf("%s, chunked %v: %d", row.Path, chunked, resp.StatusCode)
+			}
+		}
+	}
+}
+
+// TestMalformedBodies: every decoder refuses what it doesn't know, with 400 and
+// without a word of the input.
+func TestMalformedBodies(t *testing.T) {
+	r := newRig(t)
+	app := r.enroll("app1")
+	for _, c := range []struct{ path, body string }{
+		{"/v1/use", `{"items":[]}`}, {"/v1/use", `{"items":[{"op":"encrypt","key":"k"}],"more":1}`}, {"/v1/use", `{"items":[{"op":"encrypt","key":"k"}]} x`},
+		{"/v1/use", `[]`}, {"/v1/use", ``}, {"/v1/use", `{"items":[` + strings.Repeat(`{"op":"sign"},`, 256) + `{"op":"sign"}]}`},
+		{"/v1/exchange", "secret-canary"}, {"/v1/exchange", ""}, {"/v1/enroll", "secret-canary"},
+	} {
+		status, body := r.do(r.client(app.identity()), "POST", c.path, []byte(c.body), "")
+		if status != 400 || bytes.Contains(body, []byte("canary")) {
+			t.Errorf("%s %.40s: %d %s", c.path, c.body, status, body)
+		}
+	}
+	status, body := r.do(r.client(app.identity()), "POST", "/v1/use", []byte(`{"items":[{"op":"fly","key":"k"},{"op":"encrypt","key":"NO SUCH NAME"}]}`), "")
+	if status != 200 || strings.Count(string(body), `"malformed"`) != 2 {
+		t.Errorf("bad items: %d %s", status, body)
+	}
+	for _, path := range []string{"/v1/admin/records?from=x", "/v1/admin/audit?log=99", "/v1/admin/audit?n=-1"} {
+		if status, body := r.asAdmin("GET", path, nil); status != 400 {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	if status, body := r.asAdmin("POST", "/v1/admin/entries", []byte("x")); status != 400 {
+		t.Errorf("entries: %d %s", status, body)
+	}
+}
+
+// TestRoutesAcceptTheirOwnMessages: an enrolment route takes no key requests,
+// and the other way round.
+func TestRoutesAcceptTheirOwnMessages(t *testing.T) {
+	r := newRig(t)
+	app := r.enroll("app1")
+	sealed, _ := r.request(app, dataKey("k", "encrypt"), 30*time.Second)
+	if status, body := r.do(r.client(nil), "POST", "/v1/enroll", sealed, ""); status != 400 {
+		t.Errorf("a key request at the enrolment route: %d %s", status, body)
+	}
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	inv := r.invite("app2", time.Hour)
+	enrolment, _ := r.enrolment(inv, key, inv.seed, key)
+	if status, body := r.do(r.client(app.identity()), "POST", "/v1/exchange", enrolment, ""); status != 400 {
+		t.Errorf("an enrolment at the exchange route: %d %s", status, body)
+	}
+}
+
+// TestAdminRequestsWorkOnce: a copy of a signed admin request is refused, and a
+// session's signature changes nothing.
+func TestAdminRequestsWorkOnce(t *testing.T) {
+	r := newRig(t)
+	auth, err := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: r.admin, Clock: clock.System()}.Sign("GET", "/v1/admin/status", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := r.do(r.client(nil), "GET", "/v1/admin/status", nil, auth); status != 200 {
+		t.Fatalf("status: %d %s", status, body)
+	}
+	if status, _ := r.do(r.client(nil), "GET", "/v1/admin/status", nil, auth); status != 401 {
+		t.Errorf("a repeated admin request: %d", status)
+	}
+	sessionKey, session, err := authn.NewSession(r.founded.Domain, r.admin, time.Hour, clock.System())
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := r.replay().Entry(authority.KindRevokeAll, authority.Subject{Reason: "test"}, time.Now().Add(time.Hour), r.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: sessionKey, Session: session, Clock: clock.System()}
+	for path, data := range map[string][]byte{"/v1/admin/entries": entry, "/v1/admin/backup": nil} {
+		auth, err := signer.Sign("POST", path, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, body := r.do(r.client(nil), "POST", path, data, auth); status != 401 && status != 403 {
+			t.Errorf("%s by a session: %d %s", path, status, body)
+		}
+	}
+	if r.replay().Revoked {
+		t.Error("a session changed the state")
+	}
+}
+
+// TestRefusalsLookAlike: a key that isn't there and one that may not be used
+// give the same answer, signed or not.
+func TestRefusalsLookAlike(t *testing.T) {
+	r := newRig(t)
+	r.createKey("secret/plans", authority.AES256)
+	r.createKey("open/key", authority.AES256)
+	app := r.enroll("app1")
+	r.allow(`@id("no-secrets") forbid(principal, action, resource == Key::"secret/plans");
+@id("no-ghosts") forbid(principal, action, resource == Key::"secret/ghost");
+permit(principal, action, resource == Key::"open/key");`)
+	there, _ := r.release(app, "secret/plans", "encrypt")
+	absent, _ := r.release(app, "secret/ghost", "encrypt")
+	a, b := there.Items[0], absent.Items[0]
+	a.Name, a.AuditIndex, b.Name, b.AuditIndex = "", 0, "", 0
+	a.Reason = strings.Replace(a.Reason, "secrets", "ghosts", 1)
+	if got, want := fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", b); got != want || a.Reason == "" {
+		t.Errorf("forbidden %s\nabsent    %s", got, want)
+	}
+	if g, _ := r.release(app, "secret/other", "encrypt"); g.Items[0].Reason != "no policy allows it" {
+		t.Errorf("absent: %s", g.Items[0].Reason)
+	}
+	id := r.replay().KeyNamed("secret/plans").ID
+	g, _ := r.releaseItem(app, itemByID(id))
+	if s := fmt.Sprintf("%+v", g.Items[0]); strings.Contains(s, "plans") {
+		t.Errorf("a refusal by id tells the key's name: %s", s)
+	}
+	status, body := r.do(r.client(app.identity()), "POST", "/v1/use", []byte(`{"items":[{"op":"encrypt","key":"secret/ghost"},{"op":"encrypt","key":"secret/plans"}]}`), "")
+	if status != 200 || strings.Count(string(body), `"denied"`) != 2 {
+		t.Errorf("use: %d %s", status, body)
+	}
+}
+
+// TestErrorsTellNoPaths: what goes wrong inside is for the log.
+func TestErrorsTellNoPaths(t *testing.T) {
+	r := newRig(t)
+	if err := r.server.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range keyserver.Routes() {
+		status, body := r.do(r.client(nil), row.Method, row.Path, nil, "")
+		if row.Path == "/v1/health" {
+			if status != 200 || !bytes.Contains(body, []byte(`"sealed"`)) {
+				t.Errorf("health of a sealed server: %d %s", status, body)
+			}
+			continue
+		}
+		var e struct {
+			Error struct {
+				Code      string
+				Retryable bool
+			}
+		}
+		if json.Unmarshal(body, &e) != nil || status != 503 || e.Error.Code != "sealed" || !e.Error.Retryable || bytes.Contains(body, []byte(r.dir)) {
+			t.Errorf("%s sealed: %d %s", row.Path, status, body)
+		}
+	}
+}
+
+// TestTLS: version 1.3, the key of the descriptor, and nothing older.
+func TestTLS(t *testing.T) {
+	r := newRig(t)
+	c, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+	if err == nil {
+		c.Close()
+		t.Error("TLS 1.2 is accepted")
+	}
+	before := r.desc.TLS
+	r.restart()
+	if r.desc.TLS == before {
+		t.Error("the TLS key outlives a restart")
+	}
+}
+
+// TestSheddingLoad: with all places taken, key requests are told to come later
+// while admins and health still get through.
+func TestSheddingLoad(t *testing.T) {
+	r := newRig(t)
+	r.createKey("k", authority.AES256)
+	app := r.enroll("app1")
+	sealed, _ := r.request(app, dataKey("k", "encrypt"), 30*time.Second)
+	free := r.server.FillWork()
+	for path, body := range map[string][]byte{"/v1/exchange": sealed, "/v1/use": []byte(`{"items":[{"op":"encrypt","key":"k"}]}`)} {
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", "https://"+r.addr+path, bytes.NewReader(body))
+		resp, err := r.client(app.identity()).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%s under load: %d, Retry-After %q", path, resp.StatusCode, resp.Header.Get("Retry-After"))
+		}
+	}
+	if status, _ := r.asAdmin("GET", "/v1/admin/status", nil); status != 200 {
+		t.Errorf("an admin under load: %d", status)
+	}
+	free()
+	if status, body := r.do(r.client(app.identity()), "POST", "/v1/exchange", sealed, ""); status != 200 {
+		t.Errorf("afterwards: %d %s", status, body)
+	}
+}
+
+// TestEnrolmentRate: one address can't have the server open messages without end.
+func TestEnrolmentRate(t *testing.T) {
+	m := clock.NewManual(time.Now())
+	s := keyserver.NewSources(m)
+	refused := 0
+	for range 200 {
+		if keyserver.Take(s, "192.0.2.1:1000") != nil {
+			refused++
+		}
+	}
+	if refused != 100 {
+		t.Errorf("of 200 at once, %d were refused", refused)
+	}
+	if keyserver.Take(s, "192.0.2.2:1000") != nil {
+		t.Error("another address is refused too")
+	}
+	if keyserver.Take(s, "[2001:db8::1]:5") != nil || keyserver.Take(s, "@") != nil {
+		t.Error("an address of another family is refused")
+	}
+	for range 99 {
+		keyserver.Take(s, "[2001:db8::2]:5")
+	}
+	if keyserver.Take(s, "[2001:db8:0:0:ffff::3]:5") == nil {
+		t.Error("one IPv6 host has more than one rate")
+	}
+	m.SetWall(time.Now().Add(24 * time.Hour))
+	if keyserver.Take(s, "192.0.2.1:1") == nil {
+		t.Error("setting the wall clock frees an address")
+	}
+	m.Advance(time.Second)
+	if keyserver.Take(s, "192.0.2.1:1") != nil {
+		t.Error("a second later it is still refused")
+	}
+}
+
+// TestConnectionsAreBounded: beyond the bound connections wait, and closing one
+// lets the next in.
+func TestConnectionsAreBounded(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := keyserver.LimitConnections(inner, 1)
+	accepted := make(chan net.Conn)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- c
+		}
+	}()
+	for range 2 {
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	first := <-accepted
+	select {
+	case <-accepted:
+		t.Fatal("a second connection got in")
+	case <-time.After(20 * time.Millisecond):
+	}
+	first.Close()
+	first.Close() // twice gives back one place
+	second := <-accepted
+	l.Close()
+	second.Close()
+	for range accepted {
+		t.Error("a third connection got in")
+	}
+}
+
+// TestMetrics: served apart, named as documented, and no label holds what a
+// caller chose.
+func TestMetrics(t *testing.T) {
+	r := newRig(t)
+	r.createKey("payments/cards", authority.AES256)
+	app := r.enroll("app1")
+	r.allow(allowApp1)
+	r.release(app, "payments/cards", "encrypt")
+	r.do(r.client(nil), "GET", "/v1/canary", nil, "")
+	entry, _ := r.replay().Entry("canary.kind", authority.Subject{Client: "canary"}, time.Now().Add(time.Hour), r.admin)
+	r.asAdmin("POST", "/v1/admin/entries", entry)
+	get := func(path string) (int, string) {
+		resp, err := http.Get("http://" + r.metrics + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	_, text := get("/metrics")
+	for _, never := range []string{"payments", "cards", "app1", "spiffe", "canary", r.dir} {
+		if strings.Contains(text, never) {
+			t.Errorf("metrics hold %q", never)
+		}
+	}
+	if !strings.Contains(text, `claviger_decisions_total{action="release",decision="allowed"} 1`) {
+		t.Error("the release is not counted")
+	}
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, name := range regexp.MustCompile("`(claviger_[a-z_]+)`").FindAllStringSubmatch(string(doc), -1) {
+		documented[name[1]] = true
+	}
+	for name := range r.server.MetricNames() {
+		if strings.HasPrefix(name, "claviger_") && !documented[name] {
+			t.Errorf("%s is not in docs/api.md", name)
+		}
+		delete(documented, name)
+	}
+	delete(documented, "claviger_alarms_total") // no alarm yet
+	for name := range documented {
+		t.Errorf("docs/api.md names %s, which is not there", name)
+	}
+	for name := range declared {
+		if !strings.Contains(string(doc), strings.Replace(name, " ", " `", 1)+"`") && !strings.Contains(string(doc), "`"+name+"`") {
+			t.Errorf("docs/api.md lacks %s", name)
+		}
+	}
+	if status, _ := get("/readyz"); status != 200 {
+		t.Errorf("readyz: %d", status)
+	}
+	if err := r.server.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := get("/readyz"); status != 503 {
+		t.Errorf("readyz of a sealed server: %d", status)
+	}
+	if status, _ := get("/healthz"); status != 200 {
+		t.Errorf("healthz of a sealed server: %d", status)
+	}
+}
