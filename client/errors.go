@@ -56,7 +56,7 @@ var (
 type DeniedError struct {
 	Client    string // SPIFFE id of who asked
 	Operation string // "encrypt", "decrypt", "enroll", …
-	Key       string // name, or id if asked by id; empty for an enrolment
+	Key       string // name, or id if no name is known for it; empty for an enrolment
 	Reason    string // in the server's words, such as "no policy allows it"
 }
 

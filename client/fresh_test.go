@@ -134,7 +134,7 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("%d leases left", n)
 	}
 	denied, ok := errors.AsType[*DeniedError](w.open(sealed))
-	if !ok || denied.Client != app || denied.Operation != "decrypt" || denied.Key != w.key.ID.String() {
+	if !ok || denied.Client != app || denied.Operation != "decrypt" || denied.Key != "payments/cards" {
 		t.Errorf("Decrypt = %+v", denied)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"claviger/client/internal/trust"
 	"claviger/internal/pki/tlscert"
@@ -168,7 +169,7 @@ func (n *network) attempt(ctx context.Context, s *server, t talk) error {
 		}
 		answer, err := s.route.Exchange(ctx, asked.Sealed)
 		if err != nil {
-			if !again && ctx.Err() == nil && curable(err) {
+			if !again && (pause(ctx, err) || curable(err)) && ctx.Err() == nil {
 				hint = n.hint(ctx, s)
 				continue
 			}
@@ -207,6 +208,26 @@ func curable(err error) bool {
 	return errors.Is(err, tlscert.ErrPin) ||
 		refused && (status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusConflict)
 }
+
+// pause waits as long as a busy server asks for, and reports whether that was the
+// trouble.
+func pause(ctx context.Context, err error) bool {
+	refusal, ok := errors.AsType[*transport.Error](err)
+	if !ok || refusal.Status != http.StatusTooManyRequests || refusal.RetryAfter > maxPause {
+		return false
+	}
+	timer := time.NewTimer(refusal.RetryAfter)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return true
+}
+
+// maxPause is the longest that a busy server is waited for; beyond it the next
+// server is asked.
+const maxPause = 5 * time.Second
 
 // hint asks a server what time it thinks it is. A lie costs the next request and
 // nothing else.

@@ -55,6 +55,9 @@ type UseItem struct {
 	Version   uint64 `json:"version,omitempty"` // 0 = the current one
 	Partition []byte `json:"partition,omitempty"`
 	Context   []byte `json:"context,omitempty"`
+	// Scheme chooses a signature scheme where the key's algorithm has several, such
+	// as "rsa-pss-sha256"; empty means the server's first.
+	Scheme string `json:"scheme,omitempty"`
 
 	Plaintext  []byte `json:"plaintext,omitempty"`  // encrypt
 	Ciphertext []byte `json:"ciphertext,omitempty"` // decrypt: a field
@@ -74,7 +77,7 @@ type UseResult struct {
 	Signature  []byte `json:"signature,omitempty"`
 	MAC        []byte `json:"mac,omitempty"`
 	PublicKey  []byte `json:"public_key,omitempty"` // PKIX DER
-	Valid      bool   `json:"valid,omitempty"`      // of verify and verify-mac
+	Verified   bool   `json:"verified,omitempty"`   // whether verify or verify-mac found it right
 	Err        error  `json:"-"`                    // why this item failed: a *DeniedError or another
 }
 
@@ -83,15 +86,18 @@ type useError struct {
 	Message string `json:"message"`
 }
 
-// Use has a server do operations with keys that stay there: up to 64 items, each
-// with its own result or error. Data goes to the server and comes back over the
+// MaxUseItems is how many items one Use takes.
+const MaxUseItems = 256
+
+// Use has a server do operations with keys that stay there: up to MaxUseItems,
+// each with its own result or error. Data goes to the server and comes back over the
 // pinned connection.
 func (c *Client) Use(ctx context.Context, items []UseItem) ([]UseResult, error) {
 	if c.isClosed() {
 		return nil, ErrClosed
 	}
-	if len(items) == 0 || len(items) > wire.MaxItems {
-		return nil, fmt.Errorf("use keys: %d items, want 1 to %d", len(items), wire.MaxItems)
+	if len(items) == 0 || len(items) > MaxUseItems {
+		return nil, fmt.Errorf("use keys: %d items, want 1 to %d", len(items), MaxUseItems)
 	}
 	c.renewIfDue(ctx)
 	body, err := json.Marshal(map[string]any{"items": items})
