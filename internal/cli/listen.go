@@ -108,11 +108,8 @@ func (e *env) unsealAtStart(ctx context.Context, s *keyserver.Server, dir string
 		with.Key, err = root.ReadKey(path)
 	case path != "" && info.Kind == root.KindPassphrase:
 		with.Passphrase, err = e.readSecret(ctx, secretSource{File: path, FD: -1})
-	case info.Kind == root.KindPassphrase:
+	case info.Kind == root.KindPassphrase && e.InTTY: // a job in the background must not reach for the terminal
 		with.Passphrase, err = e.askPassphrase(ctx, "Passphrase of the root secret")
-		if errors.Is(err, errNobody) {
-			return nil
-		}
 	default:
 		return nil
 	}
