@@ -13,6 +13,7 @@ FUZZTIME ?= 60s
 MUTANTS ?= all
 AREA ?=
 BENCHTIME ?= 1s
+ONLY ?=
 
 .PHONY: help build demo test lint fuzz mutants bench bench-big generate go-version
 
@@ -46,8 +47,9 @@ mutants: go-version ## break the code on purpose; every mutant must fail a test
 generate: go-version ## write generated files (man pages) anew
 	go run ./cmd/claviger gen-man docs/man
 
-bench: go-version ## the short benchmarks of the product module
-	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+bench: go-version ## the figures of docs/performance.md, as a table, in some minutes
+	@mkdir -p $(BIN); go build -C tools -o ../$(BIN)/benchtable ./benchtable
+	@$(BIN)/benchtable -benchtime $(BENCHTIME) -only '$(ONLY)'
 
 bench-big: go-version ## long benchmarks: the bench module, minutes and gigabytes
 	@test -f bench/go.mod || { echo "bench-big: there is no bench module in this tree" >&2; exit 1; }
