@@ -13,6 +13,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 
 	"claviger/internal/authority"
@@ -49,6 +50,7 @@ type Mole struct {
 	state      *authority.State
 
 	mu    sync.Mutex
+	links [][]byte
 	lie   func(*Forgery)
 	asked int
 }
@@ -91,6 +93,13 @@ func (m *Mole) Learn() {
 	m.state = s
 }
 
+// Show makes the mole add links to the member chain that it shows.
+func (m *Mole) Show(links ...[]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.links = links
+}
+
 // Lie makes the mole change its answers from now on; nil is honesty.
 func (m *Mole) Lie(f func(*Forgery)) {
 	m.mu.Lock()
@@ -110,7 +119,7 @@ func (m *Mole) handler() http.Handler {
 	mux.HandleFunc("GET /v1/introduction", func(w http.ResponseWriter, _ *http.Request) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		_, _ = w.Write(wire.Marshal(wire.Introduction{Descriptor: m.descriptor, Members: m.state.Members.Chain}))
+		_, _ = w.Write(wire.Marshal(wire.Introduction{Descriptor: m.descriptor, Members: append(slices.Clone(m.state.Members.Chain), m.links...)}))
 	})
 	mux.HandleFunc("POST /v1/exchange", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))

@@ -86,6 +86,11 @@ func (d *Domain) Raw(dir string) *Raw {
 	}
 }
 
+// As is a workload with an identity of the test's own making.
+func (d *Domain) As(identity *tls.Certificate, id string) *Raw {
+	return &Raw{Identity: identity, Chain: identity.Certificate, Key: identity.PrivateKey.(crypto.Signer), ID: id, domain: d}
+}
+
 // Request is an honest request for one key, and the key that its answer is sealed
 // to. It names the server's present descriptor.
 func (r *Raw) Request(item wire.Item) (*wire.Request, *wire.Key) {
