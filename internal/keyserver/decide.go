@@ -219,8 +219,12 @@ func (c *Core) decisionLeaf(caller *authn.Caller, f facts, set *policySet, item 
 
 // versionOf is a version as the hierarchy takes it.
 func versionOf(k *authority.Key, v *authority.Version) hierarchy.Version {
+	generation := v.RootGeneration
+	if v.Stored {
+		generation = 0
+	}
 	return hierarchy.Version{
-		KeyID: k.ID, Number: v.Number, Algorithm: k.Algorithm, Stored: v.Stored, RootGeneration: v.RootGeneration,
+		KeyID: k.ID, Number: v.Number, Algorithm: k.Algorithm, Stored: v.Stored, RootGeneration: generation,
 		Segment: v.Segment, ErasureEpoch: v.ErasureEpoch, VC: v.VC,
 	}
 }

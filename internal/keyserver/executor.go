@@ -110,6 +110,10 @@ func (c *Core) makeVersion(ctx context.Context, k *authority.Key) error {
 		ID: k.ID, Number: v.Number, RootGeneration: v.RootGeneration, Segment: v.Segment,
 		ErasureEpoch: v.ErasureEpoch, VC: v.VC, Stored: v.Stored,
 	}
+	if v.Stored {
+		// Derived from no root, but born under one: the log names it for all alike.
+		c.log.View(func(s *authority.State) { entry.RootGeneration = s.Members.Genesis.RootGeneration })
+	}
 	rand.Read(entry.Revocation[:])
 	return c.append(ctx, authority.KindKeyVersion, entry)
 }

@@ -144,8 +144,12 @@ func (r *rig) start(secretRoot *root.Secret) {
 	r.stop = stop
 	ended, server := make(chan error, 1), r.server
 	r.ended = ended
-	go func() { ended <- server.Serve(ctx, l) }()
-	r.t.Cleanup(stop)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		ended <- server.Serve(ctx, l)
+	}()
+	r.t.Cleanup(func() { stop(); <-gone })
 	if secretRoot != nil {
 		r.introduce()
 	}
