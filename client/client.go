@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"claviger/client/internal/keep"
 	"claviger/client/internal/leases"
 	"claviger/client/internal/trust"
 	"claviger/internal/clock"
@@ -53,10 +54,10 @@ type Client struct {
 	options Options
 	view    *trust.View
 	net     *network
-	keep    *keeper
+	kept    *keep.Dir
 	id      *identity
 	cache   *leases.Cache
-	receipt *receipts
+	receipt *keep.Receipts
 
 	mu        sync.Mutex // guards what follows
 	newsTried time.Duration
@@ -83,8 +84,8 @@ func Dial(_ context.Context, p *Profile, o Options) (*Client, error) {
 		return nil, fmt.Errorf("open %s: the reason is longer than %d bytes", p.Dir, wire.MaxReason)
 	}
 	c := &Client{
-		profile: p, options: o, keep: &keeper{dir: p.Dir, domain: p.domain}, id: newIdentity(p),
-		cache: leases.NewCache(o.CacheBytes), receipt: newReceipts(p.Dir),
+		profile: p, options: o, kept: keep.New(p.Dir, p.domain), id: newIdentity(p),
+		cache: leases.NewCache(o.CacheBytes), receipt: keep.NewReceipts(p.Dir),
 	}
 	if err := c.open(); err != nil {
 		return nil, err
@@ -97,19 +98,19 @@ func (c *Client) open() error {
 	if err := finishRenewal(p); err != nil {
 		return fmt.Errorf("open %s: %w", p.Dir, err)
 	}
-	if err := c.keep.loadPins(p.Keys); err != nil {
+	if err := c.kept.LoadPins(p.pins()); err != nil {
 		return err
 	}
-	mark, err := c.keep.mark()
+	mark, err := c.kept.Mark()
 	if err != nil {
 		return err
 	}
-	chain, err := c.keep.members()
+	chain, err := c.kept.Members()
 	if err != nil {
 		return err
 	}
 	c.view, err = trust.New(trust.Options{
-		Domain: p.domain, Demo: p.Demo, Members: chain, Mark: mark, Keeper: c.keep, Clock: c.options.Clock,
+		Domain: p.domain, Demo: p.Demo, Members: chain, Mark: mark, Keeper: c.kept, Clock: c.options.Clock,
 	})
 	if err != nil {
 		return fmt.Errorf("open %s: %w", p.Dir, err)
@@ -134,7 +135,7 @@ func (c *Client) Close() error {
 	}
 	c.cache.Close()
 	c.net.close()
-	return c.receipt.prune()
+	return c.receipt.Prune()
 }
 
 // Epoch is the newest state of the domain that the client has believed, as
@@ -172,7 +173,7 @@ func (c *Client) release(ctx context.Context, items []wire.Item) (*trust.Answer,
 		return nil, err
 	}
 	c.dropFenced()
-	c.receipt.save(out.Grant)
+	c.receipt.Save(out.Grant)
 	return out, nil
 }
 
@@ -183,13 +184,14 @@ func (c *Client) Refresh(ctx context.Context) error {
 	if c.isClosed() {
 		return ErrClosed
 	}
-	news, err := c.net.news(ctx)
+	err := c.net.news(ctx)
 	if errors.Is(err, ErrStale) && c.cache.Len() == 0 {
 		return nil // nothing was asked yet, so nothing can have been revoked under us
 	}
 	if err != nil {
 		return fmt.Errorf("get statement: %w", err)
 	}
+	news := c.view.News()
 	c.cache.DropIf(func(l *leases.Lease) bool { return news.Revokes(l.Item.Revocation, l.Epoch) })
 	c.dropFenced()
 	return nil

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"claviger/client/internal/keep"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/wire"
 )
@@ -172,7 +173,7 @@ func TestDescriptorEnds(t *testing.T) {
 func TestReceipts(t *testing.T) {
 	w := newWorld(t)
 	w.seal("4111")
-	dir := filepath.Join(w.profile.Dir, dirReceipts)
+	dir := filepath.Join(w.profile.Dir, keep.DirReceipts)
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%d receipts, %v", len(files), err)
@@ -184,7 +185,7 @@ func TestReceipts(t *testing.T) {
 	if g, err := wire.ParseGrant(data, w.server.Key().Public()); err != nil || g.Client != app {
 		t.Errorf("receipt: %+v, %v", g, err)
 	}
-	for i := range maxReceipts + 5 {
+	for i := range keep.MaxReceipts + 5 {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%013d-x.cbor", i)), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +194,7 @@ func TestReceipts(t *testing.T) {
 		t.Fatal(err)
 	}
 	after, err := os.ReadDir(dir)
-	if err != nil || len(after) != maxReceipts || after[len(after)-1].Name() != files[0].Name() {
+	if err != nil || len(after) != keep.MaxReceipts || after[len(after)-1].Name() != files[0].Name() {
 		t.Errorf("%d receipts kept, the newest %s, %v", len(after), after[len(after)-1].Name(), err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/internal/clock"
 	"claviger/internal/members"
@@ -94,7 +95,7 @@ func vacant(dir string) error {
 // draft is a profile in the making, in a directory of its own beside the final
 // one. It keeps what the View learns meanwhile.
 type draft struct {
-	*keeper
+	*keep.Dir
 	profile *Profile
 	invite  *wire.Invite
 	view    *trust.View
@@ -115,7 +116,7 @@ func enrol(ctx context.Context, p *Profile, in *wire.Invite, o EnrollOptions) (e
 			err = errors.Join(err, os.RemoveAll(temporary))
 		}
 	}()
-	d := &draft{keeper: &keeper{dir: temporary, domain: p.domain}, profile: p, invite: in}
+	d := &draft{Dir: keep.New(temporary, p.domain), profile: p, invite: in}
 	if err := d.redeem(ctx, o); err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func enrol(ctx context.Context, p *Profile, in *wire.Invite, o EnrollOptions) (e
 	if err := os.Rename(temporary, p.Dir); err != nil {
 		return fmt.Errorf("create profile: %w", err)
 	}
-	return syncDir(parent)
+	return keep.SyncDir(parent)
 }
 
 // redeem asks one address after the other. Nothing is known of the domain before
@@ -186,7 +187,7 @@ func (d *draft) meet(ctx context.Context, r route, clk clock.Clock) error {
 		return fmt.Errorf("introduction: %w: membership is older than the invite", ErrRollback)
 	}
 	view, err := trust.New(trust.Options{
-		Domain: d.profile.domain, Demo: d.profile.Demo, Members: in.Members, Keeper: d, Clock: clk,
+		Domain: d.profile.domain, Demo: d.profile.Demo, Members: in.Members, Keeper: d.Dir, Clock: clk,
 	})
 	if err != nil {
 		return err
@@ -228,10 +229,10 @@ func (d *draft) certify(ctx context.Context, n *network) error {
 		return err
 	}
 	defer secret.Wipe(keyPEM)
-	if err := writeFile(filepath.Join(d.dir, fileKey), keyPEM); err != nil {
+	if err := keep.WriteFile(filepath.Join(d.Path(), fileKey), keyPEM); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(d.dir, fileCert), formatChain(got.Chain))
+	return keep.WriteFile(filepath.Join(d.Path(), fileCert), formatChain(got.Chain))
 }
 
 // adopt makes a profile for a certificate of somebody else's CA: the files must

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"claviger/client/internal/keep"
 	"claviger/internal/clock"
 	"claviger/internal/members"
 	"claviger/internal/testkit/fakeserver"
@@ -314,7 +315,7 @@ func TestRenewalCrash(t *testing.T) {
 		}
 	}
 	write := func(w *world, name string, data []byte) {
-		if err := writeFile(filepath.Join(w.profile.Dir, name), data); err != nil {
+		if err := keep.WriteFile(filepath.Join(w.profile.Dir, name), data); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/internal/transport"
 )
@@ -31,7 +32,7 @@ var (
 	ErrUnavailable = errors.New("no server gave an answer")
 	// ErrUnexpectedKey means that a ciphertext, or a server's answer, is of another
 	// key or partition than the ones named.
-	ErrUnexpectedKey = errors.New("not one of the expected keys")
+	ErrUnexpectedKey = keep.ErrUnexpectedKey
 	// ErrNoExpectation means that a call to open something named no key and didn't
 	// ask for AnyKey.
 	ErrNoExpectation = errors.New("name the keys that may open this, or ask for any key")

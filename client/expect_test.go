@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"claviger/client/internal/keep"
 	"claviger/envelope"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/wire"
@@ -53,7 +54,7 @@ func TestExpectedKeys(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.forget {
-				if err := os.Remove(filepath.Join(w.profile.Dir, filePins)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				if err := os.Remove(filepath.Join(w.profile.Dir, keep.FilePins)); err != nil && !errors.Is(err, os.ErrNotExist) {
 					t.Fatal(err)
 				}
 			}
@@ -158,7 +159,7 @@ func TestSeveralSlots(t *testing.T) {
 	for _, name := range []string{"payments/cards", "hr/salaries", "hr/archive"} {
 		for _, forget := range []bool{false, true} {
 			if forget {
-				if err := os.Remove(filepath.Join(w.profile.Dir, filePins)); err != nil {
+				if err := os.Remove(filepath.Join(w.profile.Dir, keep.FilePins)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -170,7 +171,7 @@ func TestSeveralSlots(t *testing.T) {
 		}
 	}
 	w.domain.Set(w.key, func(k *fakeserver.Key) { k.Denied = "no policy allows it" })
-	if err := os.Remove(filepath.Join(w.profile.Dir, filePins)); err != nil {
+	if err := os.Remove(filepath.Join(w.profile.Dir, keep.FilePins)); err != nil {
 		t.Fatal(err)
 	}
 	w.client = w.dial()

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/internal/members"
 	"claviger/internal/testkit/fakeserver"
@@ -218,7 +219,7 @@ func TestReplayedStatement(t *testing.T) {
 	}
 	w.advance(61 * time.Second)
 	w.cut()
-	if _, err := w.client.view.Statement(old); err != nil {
+	if err := w.client.view.Statement(old); err != nil {
 		t.Fatalf("an old statement of the same epoch is true: %v", err)
 	}
 	if err := w.open(sealed); !errors.Is(err, ErrStale) {
@@ -279,7 +280,7 @@ func TestMarkOutlastsProcess(t *testing.T) {
 		t.Errorf("Epoch = %s", got)
 	}
 	// Without its mark the client can't know, and has to go by a fresh answer.
-	if err := os.Remove(filepath.Join(w.profile.Dir, fileMark)); err != nil {
+	if err := os.Remove(filepath.Join(w.profile.Dir, keep.FileMark)); err != nil {
 		t.Fatal(err)
 	}
 	w.client = w.dial()
@@ -301,7 +302,7 @@ func TestForkProof(t *testing.T) {
 			t.Fatalf("Decrypt = %v", err)
 		}
 	}
-	files, err := filepath.Glob(filepath.Join(w.profile.Dir, dirProofs, "*.cbor"))
+	files, err := filepath.Glob(filepath.Join(w.profile.Dir, keep.DirProofs, "*.cbor"))
 	if err != nil || len(files) != 2 { // each request has its own grant
 		t.Fatalf("proofs %v, %v", files, err)
 	}
@@ -309,8 +310,8 @@ func TestForkProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var p proof
-	if err := wire.Unmarshal(data, &p, 1<<20); err != nil || p.Type != TypeProof || p.Kind != wire.TypeGrant || !bytes.Equal(p.First, first) {
+	var p keep.Proof
+	if err := wire.Unmarshal(data, &p, 1<<20); err != nil || p.Type != keep.TypeProof || p.Kind != wire.TypeGrant || !bytes.Equal(p.First, first) {
 		t.Errorf("proof %s of %s, %v", p.Type, p.Kind, err)
 	}
 	second, err := wire.PeekGrant(p.Second)
@@ -375,5 +376,51 @@ func TestGeneration(t *testing.T) {
 	}
 	if asked, err := w.tryOpen(sealed); err != nil || !asked {
 		t.Errorf("a lease of the generation before was used: asked %v, %v", asked, err)
+	}
+}
+
+// TestOvertakenAnswer: an answer that was true when the question left counts,
+// although news came first; but not for what that news revokes.
+func TestOvertakenAnswer(t *testing.T) {
+	for _, revoked := range []bool{false, true} {
+		w := newWorld(t)
+		id, err := w.client.id.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.seal("introduces the server")
+		s := w.client.net.servers[0]
+		ask := sealAsk("payments/cards", EncryptOptions{Partition: []byte("p")})
+		asked, err := w.client.view.Ask(s.peer, id.trust, trust.Question{Items: []wire.Item{itemOf(ask)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		message, err := s.route.Exchange(t.Context(), asked.Sealed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.domain.Tick()
+		if revoked {
+			w.domain.Revoke(w.key.Revocation)
+		}
+		if err := w.client.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := w.client.view.Answer(asked, message)
+		if err != nil {
+			t.Fatalf("Answer = %v", err)
+		}
+		l, err := w.client.accept(answer, 0, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.client.counts(l) == revoked {
+			t.Errorf("revoked %v, and the lease counts: %v", revoked, !revoked)
+		}
+		if before := w.client.Epoch(); before == answer.Epoch.String() {
+			t.Errorf("the mark went back to %s", before)
+		}
+		answer.Wipe()
+		l.Drop()
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/internal/wire"
 )
@@ -93,11 +94,11 @@ func (id *identity) certificate() (*tls.Certificate, error) {
 }
 
 func loadIdentity(certFile, keyFile, client string) (*loaded, error) {
-	certs, err := readFile(certFile, maxCertFile)
+	certs, err := keep.ReadFile(certFile, maxCertFile)
 	if err != nil {
 		return nil, fmt.Errorf("read certificate: %w", err)
 	}
-	keyPEM, err := readFile(keyFile, maxProfile)
+	keyPEM, err := keep.ReadFile(keyFile, maxProfile)
 	if err != nil {
 		return nil, fmt.Errorf("read private key: %w", err)
 	}

@@ -24,9 +24,12 @@ const (
 // counts reports whether a lease may be used now.
 func (c *Client) counts(l *leases.Lease) bool { return c.lasts(l) && c.isFresh(l) }
 
-// lasts reports whether a lease has not ended.
+// lasts reports whether a lease has not ended. Revocations drop leases from the
+// cache; they are asked for here too, because a lease may get there after the
+// news that ends it.
 func (c *Client) lasts(l *leases.Lease) bool {
-	return l.Age() < time.Duration(l.Item.Lease)*time.Second && l.Epoch.Generation == c.view.Generation()
+	return l.Age() < time.Duration(l.Item.Lease)*time.Second && l.Epoch.Generation == c.view.Generation() &&
+		!c.view.News().Revokes(l.Item.Revocation, l.Epoch)
 }
 
 // isFresh reports whether a server's word is recent enough for the lease.
@@ -120,7 +123,7 @@ func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*lease
 	if ask.Operations == opEncrypt && item.State != wire.StateActive {
 		return nil, fmt.Errorf("%w: a %s version was released for sealing", ErrIntegrity, item.State)
 	}
-	if err := c.keep.pin(item.Name, item.KeyID); err != nil {
+	if err := c.kept.Pin(item.Name, item.KeyID); err != nil {
 		return nil, err
 	}
 	key, err := envelope.NewLeafKey(envelope.Ref{
@@ -143,7 +146,7 @@ func (c *Client) nameFor(ask leases.Ask) string {
 	if ask.Name != "" {
 		return ask.Name
 	}
-	if name := c.keep.nameOf(ask.ID); name != "" {
+	if name := c.kept.NameOf(ask.ID); name != "" {
 		return name
 	}
 	return ask.ID.String()

@@ -176,7 +176,7 @@ func (n *network) attempt(ctx context.Context, s *server, t talk) error {
 			return unavailable(err)
 		}
 		err = n.hear(ctx, s, t, asked, answer)
-		// Another goroutine may have learned of a newer epoch while this answer
+		// Another goroutine may have learned of another membership while this answer
 		// was on its way: that is no rollback, but the answer is out of date.
 		if errors.Is(err, ErrRollback) && !again && n.view.Mark().Epoch.Compare(asked.Since) > 0 {
 			continue
@@ -271,9 +271,8 @@ func (n *network) call(ctx context.Context, method, path string, body []byte, li
 }
 
 // news gets a statement from one server after the other until one is believed.
-func (n *network) news(ctx context.Context) (*trust.News, error) {
-	var out *trust.News
-	err := n.each(ctx, func(s *server) error {
+func (n *network) news(ctx context.Context) error {
+	return n.each(ctx, func(s *server) error {
 		if _, err := n.introduced(ctx, s, false); err != nil {
 			return err
 		}
@@ -287,16 +286,15 @@ func (n *network) news(ctx context.Context) (*trust.News, error) {
 		if err != nil {
 			return unavailable(err)
 		}
-		out, err = n.view.Statement(data)
+		err = n.view.Statement(data)
 		if errors.Is(err, trust.ErrMembers) {
 			if _, err := n.introduced(ctx, s, true); err != nil {
 				return err
 			}
-			out, err = n.view.Statement(data)
+			err = n.view.Statement(data)
 		}
 		return err
 	})
-	return out, err
 }
 
 func (n *network) close() { n.refresh() }

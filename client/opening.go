@@ -65,7 +65,7 @@ func (o *Opening) choose(ctx context.Context, refs []envelope.Ref) (candidate, e
 			partition = true
 			continue
 		}
-		name := o.client.keep.nameOf(ref.KeyID)
+		name := o.client.kept.NameOf(ref.KeyID)
 		byID := candidate{slot: i, id: ref.KeyID, ask: leases.Ask{
 			ID: ref.KeyID, Version: ref.Version, Partition: string(p), Operations: opDecrypt,
 		}}
@@ -93,7 +93,7 @@ func (o *Opening) choose(ctx context.Context, refs []envelope.Ref) (candidate, e
 func (o *Opening) byName(c candidate) []candidate {
 	var out []candidate
 	for _, name := range o.options.Keys {
-		if _, pinned := o.client.keep.pinned(name); pinned {
+		if _, pinned := o.client.kept.Pinned(name); pinned {
 			continue
 		}
 		named := c

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"claviger/client/internal/keep"
 	"claviger/internal/wire"
 )
 
@@ -20,12 +21,6 @@ const (
 	fileProfile  = "profile.json"
 	fileCert     = "cert.pem"
 	fileKey      = "key.pem"
-	fileMembers  = "members"
-	fileMark     = "mark"
-	filePins     = "pins.json"
-	fileLock     = "lock"
-	dirReceipts  = "receipts"
-	dirProofs    = "proofs"
 	kindClient   = "client"
 	schema       = 1
 	maxProfile   = 64 << 10
@@ -70,7 +65,7 @@ type profileFile struct {
 
 // OpenProfile reads the profile in a directory. ErrNotFound if there is none.
 func OpenProfile(dir string) (*Profile, error) {
-	data, err := readFile(filepath.Join(dir, fileProfile), maxProfile)
+	data, err := keep.ReadFile(filepath.Join(dir, fileProfile), maxProfile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open profile %s: %w", dir, ErrNotFound)
 	}
@@ -106,7 +101,7 @@ func (p *Profile) check() error {
 		return fmt.Errorf("open profile %s: client, addresses or certificate files are malformed", p.Dir)
 	}
 	for _, k := range p.Keys {
-		if _, err := parseKeyID(k.ID); k.ID != "" && err != nil || !wire.ValidKeyName(k.Name) {
+		if _, err := keep.ParseKeyID(k.ID); k.ID != "" && err != nil || !wire.ValidKeyName(k.Name) {
 			return fmt.Errorf("open profile %s: an expected key is malformed", p.Dir)
 		}
 	}
@@ -133,15 +128,18 @@ func (p *Profile) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("write profile: %w", err)
 	}
-	return writeFile(filepath.Join(dir, fileProfile), append(data, '\n'))
+	return keep.WriteFile(filepath.Join(dir, fileProfile), append(data, '\n'))
 }
 
-func parseKeyID(s string) (wire.KeyID, error) {
-	id, err := hex.DecodeString(s)
-	if err != nil || len(id) != len(wire.KeyID{}) {
-		return wire.KeyID{}, errors.New("key id is not 32 hexadecimal digits")
+// pins are the ids in the profile's own list.
+func (p *Profile) pins() map[string]wire.KeyID {
+	out := map[string]wire.KeyID{}
+	for _, k := range p.Keys {
+		if id, err := keep.ParseKeyID(k.ID); err == nil {
+			out[k.Name] = id
+		}
 	}
-	return wire.KeyID(id), nil
+	return out
 }
 
 // createDir makes the directory of a new profile, and its parents.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/internal/secret"
 )
@@ -74,11 +75,11 @@ func (c *Client) writeRenewal(key *ecdsa.PrivateKey, chain [][]byte) error {
 	}
 	defer secret.Wipe(keyPEM)
 	dir := c.profile.Dir
-	return locked(dir, func() error {
-		if err := writeFile(filepath.Join(dir, fileNextCert), formatChain(chain)); err != nil {
+	return keep.Locked(dir, func() error {
+		if err := keep.WriteFile(filepath.Join(dir, fileNextCert), formatChain(chain)); err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(dir, fileNextKey), keyPEM); err != nil {
+		if err := keep.WriteFile(filepath.Join(dir, fileNextKey), keyPEM); err != nil {
 			return err
 		}
 		return installRenewal(dir)
@@ -94,7 +95,7 @@ func installRenewal(dir string) error {
 	if err := os.Rename(filepath.Join(dir, fileNextCert), filepath.Join(dir, fileCert)); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return keep.SyncDir(dir)
 }
 
 // finishRenewal completes a renewal that a crash cut short. Without the next
@@ -104,7 +105,7 @@ func finishRenewal(p *Profile) error {
 	if _, err := os.Stat(filepath.Join(p.Dir, fileNextCert)); p.CertFile != "" || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return locked(p.Dir, func() error {
+	return keep.Locked(p.Dir, func() error {
 		next := filepath.Join(p.Dir, fileNextCert)
 		for _, key := range []string{fileNextKey, fileKey} {
 			if _, err := loadIdentity(next, filepath.Join(p.Dir, key), p.Client); err == nil {

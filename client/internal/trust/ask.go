@@ -164,7 +164,7 @@ func (v *View) Answer(a *Asked, message []byte) (*Answer, error) {
 // believe takes over what a verified answer to a says of the domain's state, and
 // when it was signed. The caller holds v.mu.
 func (v *View) believe(w word, a *Asked, issued int64) error {
-	if err := v.checkWord(w); err != nil {
+	if err := v.checkWord(w, a.Since); err != nil {
 		return err
 	}
 	if err := v.advance(w); err != nil {

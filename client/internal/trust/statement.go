@@ -13,67 +13,82 @@ import (
 // skew is how far ahead of the expected time a statement may be signed.
 const skew = 30 * time.Second
 
-// News is what a believed statement says.
+// News is what a believed statement says is revoked.
 type News struct {
-	Epoch   wire.Epoch
-	Revoked []wire.RevocationID
+	epoch   wire.Epoch
+	revoked map[wire.RevocationID]bool
 }
 
 // Revokes reports whether something released at the given epoch under these ids
 // is revoked. What was permitted at an epoch can only be revoked by a later one.
 func (n *News) Revokes(ids []wire.RevocationID, released wire.Epoch) bool {
-	if n.Epoch.Compare(released) <= 0 {
+	if n == nil || n.epoch.Compare(released) <= 0 {
 		return false
 	}
-	for _, r := range n.Revoked {
-		if r == wire.RevokeEverything || slices.Contains(ids, r) {
-			return true
-		}
+	return n.revoked[wire.RevokeEverything] || slices.ContainsFunc(ids, func(id wire.RevocationID) bool { return n.revoked[id] })
+}
+
+func newNews(st *wire.Statement) *News {
+	n := &News{epoch: st.Epoch, revoked: make(map[wire.RevocationID]bool, len(st.Revoked))}
+	for _, id := range st.Revoked {
+		n.revoked[id] = true
 	}
-	return false
+	return n
+}
+
+// News is what the newest believed statement revokes; nil, which revokes nothing,
+// before the first.
+func (v *View) News() *News {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.news
 }
 
 // Statement believes a signed statement, or says why not. It needs an answered
 // request first: ErrStale without. With ErrMembers, introduce the server and call
 // again.
-func (v *View) Statement(signed []byte) (*News, error) {
+func (v *View) Statement(signed []byte) error {
 	claim, err := wire.PeekStatement(signed)
 	if err != nil {
-		return nil, fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
+		return fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	key, err := v.state.ServerKey(claim.Server)
 	if err != nil {
 		if !v.state.Contains(claim.Members) {
-			return nil, ErrMembers
+			return ErrMembers
 		}
-		return nil, fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
+		return fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
 	}
 	st, err := wire.ParseStatement(signed, key)
 	if err != nil {
-		return nil, fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
+		return fmt.Errorf("%w: statement: %w", ErrIntegrity, err)
 	}
 	if st.Domain != v.domain {
-		return nil, integrity("statement of another domain")
+		return integrity("statement of another domain")
 	}
 	now, ok := v.serverTime(st.Server)
 	if !ok {
-		return nil, fmt.Errorf("%w: nothing was asked yet that dates a statement", ErrStale)
+		return fmt.Errorf("%w: nothing was asked yet that dates a statement", ErrStale)
 	}
 	age := time.Duration(now-st.Issued) * time.Millisecond
 	if age < -skew {
-		return nil, integrity("statement from the future")
+		return integrity("statement from the future")
 	}
 	w := word{st.Epoch, st.Head, st.Members, signed, wire.TypeStatement}
-	if err := v.checkWord(w); err != nil {
-		return nil, err
+	if err := v.checkWord(w, v.mark.Epoch); err != nil {
+		return err
 	}
 	if err := v.checkpoint(st, w); err != nil {
-		return nil, err
+		return err
 	}
 	v.freshen(v.moment(), max(age, 0))
-	return &News{Epoch: st.Epoch, Revoked: st.Revoked}, nil
+	// Of one epoch, a later statement may list less: what has run out by then.
+	if v.news == nil || v.news.epoch.Compare(st.Epoch) <= 0 {
+		v.news = newNews(st)
+	}
+	return nil
 }
 
 // checkpoint holds a statement's audit checkpoint against the server's last one

@@ -111,6 +111,7 @@ type View struct {
 	freshAt moment        // when freshAge was measured
 	fresh   time.Duration // age of the newest believed word at freshAt
 	heard   bool          // fresh means something
+	news    *News         // of the newest epoch; nil without
 }
 
 // New verifies the chain against the domain id and returns a View.
@@ -237,8 +238,10 @@ type word struct {
 }
 
 // checkWord holds a signed message's epoch, head and members against what is
-// believed. The caller holds v.mu.
-func (v *View) checkWord(w word) error {
+// believed: a statement against the mark, an answer against the mark as it stood
+// when the question left (since), because others may have moved it meanwhile. The
+// caller holds v.mu.
+func (v *View) checkWord(w word, since wire.Epoch) error {
 	if w.members != v.state.Newest {
 		if v.state.Contains(w.members) {
 			return fmt.Errorf("%w: membership", ErrRollback)
@@ -251,7 +254,7 @@ func (v *View) checkWord(w word) error {
 		return integrity("epoch %s in generation %d", w.epoch, v.state.Generation)
 	}
 	switch c := w.epoch.Compare(v.mark.Epoch); {
-	case c < 0:
+	case w.epoch.Compare(since) < 0:
 		return fmt.Errorf("%w: epoch %s after %s", ErrRollback, w.epoch, v.mark.Epoch)
 	case c == 0 && w.head != v.mark.Head:
 		if err := v.keeper.SaveProof(w.typ, v.mark.Witness, w.signed); err != nil {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package client
+package keep
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,9 +18,24 @@ import (
 	"claviger/internal/wire"
 )
 
-// keeper keeps in the profile's directory what a client has seen. It is a
-// trust.Keeper.
-type keeper struct {
+// Names in a profile's directory.
+const (
+	FileMembers = "members"
+	FileMark    = "mark"
+	FilePins    = "pins.json"
+	DirReceipts = "receipts"
+	DirProofs   = "proofs"
+
+	fileLock = "lock"
+	schema   = 1
+)
+
+// ErrUnexpectedKey means that a key's name stands for another id than it did.
+var ErrUnexpectedKey = errors.New("not one of the expected keys")
+
+// Dir is a profile's directory. It is a trust.Keeper, and safe for concurrent
+// use, by several processes too.
+type Dir struct {
 	dir    string
 	domain wire.DomainID
 
@@ -26,23 +43,29 @@ type keeper struct {
 	pins map[string]wire.KeyID
 }
 
+// New returns the Dir of a profile of the given domain. It reads nothing yet.
+func New(dir string, domain wire.DomainID) *Dir { return &Dir{dir: dir, domain: domain} }
+
+// Path is the directory.
+func (k *Dir) Path() string { return k.dir }
+
 // SaveMark implements trust.Keeper. Several processes may use one profile: what
 // another one wrote meanwhile is merged in.
-func (k *keeper) SaveMark(m trust.Mark) (trust.Mark, error) {
-	err := locked(k.dir, func() error {
-		have, err := k.mark()
+func (k *Dir) SaveMark(m trust.Mark) (trust.Mark, error) {
+	err := Locked(k.dir, func() error {
+		have, err := k.Mark()
 		if err != nil {
 			return err
 		}
 		m = m.Merge(have)
-		return writeFile(filepath.Join(k.dir, fileMark), wire.Marshal(m))
+		return WriteFile(filepath.Join(k.dir, FileMark), wire.Marshal(m))
 	})
 	return m, err
 }
 
-// mark reads the mark; the zero Mark if there is none.
-func (k *keeper) mark() (trust.Mark, error) {
-	data, err := readFile(filepath.Join(k.dir, fileMark), trust.MaxMark)
+// Mark reads the mark; the zero Mark if there is none.
+func (k *Dir) Mark() (trust.Mark, error) {
+	data, err := ReadFile(filepath.Join(k.dir, FileMark), trust.MaxMark)
 	if errors.Is(err, fs.ErrNotExist) {
 		return trust.Mark{}, nil
 	}
@@ -54,17 +77,18 @@ func (k *keeper) mark() (trust.Mark, error) {
 
 // SaveMembers implements trust.Keeper. A longer chain that another process wrote
 // stays: of two verified chains of one domain, the longer contains the other.
-func (k *keeper) SaveMembers(chain [][]byte) error {
-	return locked(k.dir, func() error {
-		if have, err := k.members(); err == nil && len(have) > len(chain) {
+func (k *Dir) SaveMembers(chain [][]byte) error {
+	return Locked(k.dir, func() error {
+		if have, err := k.Members(); err == nil && len(have) > len(chain) {
 			return nil
 		}
-		return writeFile(filepath.Join(k.dir, fileMembers), wire.Marshal(chain))
+		return WriteFile(filepath.Join(k.dir, FileMembers), wire.Marshal(chain))
 	})
 }
 
-func (k *keeper) members() ([][]byte, error) {
-	data, err := readFile(filepath.Join(k.dir, fileMembers), 2*wire.MaxMembers)
+// Members reads the member chain, of which nothing is verified.
+func (k *Dir) Members() ([][]byte, error) {
+	data, err := ReadFile(filepath.Join(k.dir, FileMembers), 2*wire.MaxMembers)
 	if err != nil {
 		return nil, fmt.Errorf("read member chain: %w", err)
 	}
@@ -78,7 +102,8 @@ func (k *keeper) members() ([][]byte, error) {
 // TypeProof is the type string of a file in a profile's proofs directory.
 const TypeProof = "claviger/v1/proof"
 
-type proof struct {
+// Proof is what such a file holds, in the encoding of package wire.
+type Proof struct {
 	_      struct{} `cbor:",toarray"`
 	Type   string   // TypeProof
 	Kind   string   // type string of Second
@@ -87,17 +112,17 @@ type proof struct {
 }
 
 // SaveProof implements trust.Keeper. The same proof is kept once.
-func (k *keeper) SaveProof(typ string, a, b []byte) error {
-	data := wire.Marshal(proof{Type: TypeProof, Kind: typ, First: a, Second: b})
+func (k *Dir) SaveProof(typ string, a, b []byte) error {
+	data := wire.Marshal(Proof{Type: TypeProof, Kind: typ, First: a, Second: b})
 	name := wire.Sum("proof", data).String()[:32] + ".cbor"
-	dir := filepath.Join(k.dir, dirProofs)
+	dir := filepath.Join(k.dir, DirProofs)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keep proof: %w", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) >= maxProofs {
 		return fmt.Errorf("keep proof: more than %d are there", maxProofs)
 	}
-	if err := writeFile(filepath.Join(dir, name), data); err != nil {
+	if err := WriteFile(filepath.Join(dir, name), data); err != nil {
 		return fmt.Errorf("keep proof: %w", err)
 	}
 	return nil
@@ -111,16 +136,16 @@ type pinsFile struct {
 	Keys   map[string]string `json:"keys"`
 }
 
-// pinned returns the id that a server signed for a key's name, if one has.
-func (k *keeper) pinned(name string) (wire.KeyID, bool) {
+// Pinned returns the id that a server signed for a key's name, if one has.
+func (k *Dir) Pinned(name string) (wire.KeyID, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	id, ok := k.pins[name]
 	return id, ok
 }
 
-// nameOf returns the pinned name of an id, "" if there is none.
-func (k *keeper) nameOf(id wire.KeyID) string {
+// NameOf returns the pinned name of an id, "" if there is none.
+func (k *Dir) NameOf(id wire.KeyID) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for name, have := range k.pins {
@@ -131,26 +156,22 @@ func (k *keeper) nameOf(id wire.KeyID) string {
 	return ""
 }
 
-// loadPins reads the pins and adds those of the profile's own list.
-func (k *keeper) loadPins(expected []ExpectedKey) error {
+// LoadPins reads the pins and adds those that the profile's owner wrote down.
+func (k *Dir) LoadPins(owner map[string]wire.KeyID) error {
 	pins, err := k.readPins()
 	if err != nil {
 		return err
 	}
-	for _, e := range expected {
-		if id, err := parseKeyID(e.ID); err == nil {
-			pins[e.Name] = id
-		}
-	}
+	maps.Copy(pins, owner)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.pins = pins
 	return nil
 }
 
-func (k *keeper) readPins() (map[string]wire.KeyID, error) {
+func (k *Dir) readPins() (map[string]wire.KeyID, error) {
 	pins := map[string]wire.KeyID{}
-	data, err := readFile(filepath.Join(k.dir, filePins), maxPins)
+	data, err := ReadFile(filepath.Join(k.dir, FilePins), maxPins)
 	if errors.Is(err, fs.ErrNotExist) {
 		return pins, nil
 	}
@@ -161,12 +182,12 @@ func (k *keeper) readPins() (map[string]wire.KeyID, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil || f.Schema != schema {
-		return nil, fmt.Errorf("read pinned keys: %s is malformed", filePins)
+		return nil, fmt.Errorf("read pinned keys: %s is malformed", FilePins)
 	}
 	for name, text := range f.Keys {
-		id, err := parseKeyID(text)
+		id, err := ParseKeyID(text)
 		if err != nil || !wire.ValidKeyName(name) {
-			return nil, fmt.Errorf("read pinned keys: %s is malformed", filePins)
+			return nil, fmt.Errorf("read pinned keys: %s is malformed", FilePins)
 		}
 		pins[name] = id
 	}
@@ -175,17 +196,26 @@ func (k *keeper) readPins() (map[string]wire.KeyID, error) {
 
 const maxPins = 1 << 20
 
-// pin notes which id a server signed for a name. A name that has another id
+// ParseKeyID reads a key id in hexadecimal.
+func ParseKeyID(s string) (wire.KeyID, error) {
+	id, err := hex.DecodeString(s)
+	if err != nil || len(id) != len(wire.KeyID{}) {
+		return wire.KeyID{}, errors.New("key id is not 32 hexadecimal digits")
+	}
+	return wire.KeyID(id), nil
+}
+
+// Pin notes which id a server signed for a name. A name that has another id
 // already is refused: key ids are for ever, and a name that moves to another key
 // is how a ciphertext of the wrong key would come to be believed.
-func (k *keeper) pin(name string, id wire.KeyID) error {
-	if have, ok := k.pinned(name); ok {
+func (k *Dir) Pin(name string, id wire.KeyID) error {
+	if have, ok := k.Pinned(name); ok {
 		if have != id {
 			return fmt.Errorf("%w: key %s has another id than the one pinned", ErrUnexpectedKey, name)
 		}
 		return nil
 	}
-	return locked(k.dir, func() error {
+	return Locked(k.dir, func() error {
 		pins, err := k.readPins()
 		if err != nil {
 			return err
@@ -202,7 +232,7 @@ func (k *keeper) pin(name string, id wire.KeyID) error {
 		if err != nil {
 			return fmt.Errorf("keep pinned keys: %w", err)
 		}
-		if err := writeFile(filepath.Join(k.dir, filePins), append(data, '\n')); err != nil {
+		if err := WriteFile(filepath.Join(k.dir, FilePins), append(data, '\n')); err != nil {
 			return fmt.Errorf("keep pinned keys: %w", err)
 		}
 		k.mu.Lock()

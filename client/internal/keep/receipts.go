@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package client
+package keep
 
 import (
 	"errors"
@@ -13,28 +13,29 @@ import (
 	"claviger/internal/wire"
 )
 
-// maxReceipts is how many grants a profile keeps.
-const maxReceipts = 10000
+// MaxReceipts is how many grants a profile keeps.
+const MaxReceipts = 10000
 
 // pruneEvery is after how many new receipts the directory is counted.
 const pruneEvery = 500
 
-// receipts keeps signed grants, so that the audit log can be held against what
+// Receipts keeps signed grants, so that the audit log can be held against what
 // was really released. A receipt that can't be written stops nobody: it serves
 // the client, and the server has its own record.
-type receipts struct {
+type Receipts struct {
 	dir string
 
 	mu    sync.Mutex
 	fresh int // written since the directory was counted
 }
 
-func newReceipts(profile string) *receipts {
-	return &receipts{dir: filepath.Join(profile, dirReceipts)}
+// NewReceipts returns the receipts of a profile.
+func NewReceipts(profile string) *Receipts {
+	return &Receipts{dir: filepath.Join(profile, DirReceipts)}
 }
 
-// save writes one grant under a name that sorts by time.
-func (r *receipts) save(grant []byte) {
+// Save writes one grant under a name that sorts by time.
+func (r *Receipts) Save(grant []byte) {
 	g, err := wire.PeekGrant(grant)
 	if err != nil {
 		return
@@ -48,12 +49,12 @@ func (r *receipts) save(grant []byte) {
 	due := r.fresh >= pruneEvery
 	r.mu.Unlock()
 	if due {
-		_ = r.prune() // only room is at stake; Close reports it
+		_ = r.Prune() // only room is at stake; Close reports it
 	}
 }
 
-// prune removes the oldest receipts beyond maxReceipts.
-func (r *receipts) prune() error {
+// Prune removes the oldest receipts beyond MaxReceipts.
+func (r *Receipts) Prune() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.fresh == 0 {
@@ -63,7 +64,7 @@ func (r *receipts) prune() error {
 	if err != nil {
 		return fmt.Errorf("count receipts: %w", err)
 	}
-	for i := range max(0, len(entries)-maxReceipts) {
+	for i := range max(0, len(entries)-MaxReceipts) {
 		err := os.Remove(filepath.Join(r.dir, entries[i].Name()))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove old receipt: %w", err)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package client
+package keep
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"runtime"
 )
 
-// readFile reads a file of at most limit bytes.
-func readFile(name string, limit int64) ([]byte, error) {
+// ReadFile reads a file of at most limit bytes.
+func ReadFile(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -28,9 +28,9 @@ func readFile(name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// writeFile replaces a file as a whole: after a crash it has the old content or
+// WriteFile replaces a file as a whole: after a crash it has the old content or
 // the new one.
-func writeFile(name string, data []byte) (err error) {
+func WriteFile(name string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
 		return err
@@ -48,12 +48,12 @@ func writeFile(name string, data []byte) (err error) {
 	if err := os.Rename(f.Name(), name); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
+	return SyncDir(filepath.Dir(name))
 }
 
-// syncDir makes renames in a directory durable. Windows has no such call and
+// SyncDir makes renames in a directory durable. Windows has no such call and
 // needs none.
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
@@ -64,9 +64,9 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// locked runs f while no other process, and no other goroutine, runs anything
+// Locked runs f while no other process, and no other goroutine, runs anything
 // under the same profile's lock.
-func locked(dir string, f func() error) error {
+func Locked(dir string, f func() error) error {
 	lock, err := os.OpenFile(filepath.Join(dir, fileLock), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("lock profile: %w", err)

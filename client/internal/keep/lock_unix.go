@@ -2,7 +2,7 @@
 
 //go:build unix
 
-package client
+package keep
 
 import (
 	"errors"
