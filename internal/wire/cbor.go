@@ -16,10 +16,11 @@ import (
 // It says nothing about where, so that it can't serve as an oracle.
 var ErrMalformed = errors.New("malformed message")
 
-// maxElements bounds arrays and maps of a single message: no message has more
-// elements than a release has items, except member chains and record batches,
-// which are bounded by their size first.
-const maxElements = 131072
+// maxElements bounds the elements of one array. An element of one byte decodes
+// to a struct of a hundred, so a limit in bytes alone would let a message take
+// far more memory than its size. The longest list is that of the segments in an
+// erasure switch; a page of records stays under it by its size.
+const maxElements = 16384
 
 var encoder = sync.OnceValue(func() cbor.EncMode {
 	opts := cbor.CoreDetEncOptions()

@@ -143,16 +143,23 @@ func ParseEnrolled(signed []byte, key crypto.PublicKey) (*Enrolled, error) {
 	if err := openSigned(TypeEnrolled, signed, MaxEnroll, key, &e); err != nil {
 		return nil, err
 	}
-	issued := len(e.Chain) > 0 && len(e.Chain) <= MaxChain && e.Reason == ""
-	refused := len(e.Chain) == 0 && e.Reason != "" && len(e.Reason) <= MaxReason
-	if e.Type != TypeEnrolled || e.Issued <= 0 || !issued && !refused {
-		return nil, fmt.Errorf("%w: enrolment answer", ErrMalformed)
-	}
-	return &e, nil
+	return &e, e.check()
 }
 
 // PeekEnrolled reads an answer without believing it.
 func PeekEnrolled(signed []byte) (*Enrolled, error) {
 	var e Enrolled
-	return &e, peek(TypeEnrolled, signed, MaxEnroll, &e)
+	if err := peek(TypeEnrolled, signed, MaxEnroll, &e); err != nil {
+		return nil, err
+	}
+	return &e, e.check()
+}
+
+func (e *Enrolled) check() error {
+	issued := len(e.Chain) > 0 && len(e.Chain) <= MaxChain && e.Reason == ""
+	refused := len(e.Chain) == 0 && e.Reason != "" && len(e.Reason) <= MaxReason
+	if e.Type != TypeEnrolled || e.Issued <= 0 || !issued && !refused {
+		return fmt.Errorf("%w: enrolment answer", ErrMalformed)
+	}
+	return nil
 }

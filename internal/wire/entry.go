@@ -86,10 +86,14 @@ func ParseRecord(data []byte) (*Record, error) {
 	if err := Unmarshal(data, &r, MaxRecord); err != nil {
 		return nil, err
 	}
-	if r.Link.Type != TypeRecord || r.Link.Time <= 0 || r.Link.Epoch.Position == 0 || r.Link.Epoch.Generation == 0 {
+	if !r.Link.valid() {
 		return nil, fmt.Errorf("%w: record", ErrMalformed)
 	}
 	return &r, nil
+}
+
+func (l Link) valid() bool {
+	return l.Type == TypeRecord && l.Time > 0 && l.Epoch.Position > 0 && l.Epoch.Generation > 0
 }
 
 // ParseOpened reads a record with its body opened and checks that the body is
@@ -99,7 +103,7 @@ func ParseOpened(data []byte) (*Opened, error) {
 	if err := Unmarshal(data, &o, MaxRecord); err != nil {
 		return nil, err
 	}
-	if o.Link.Type != TypeRecord || EntryHash(o.Entry) != o.Link.Content {
+	if !o.Link.valid() || EntryHash(o.Entry) != o.Link.Content {
 		return nil, fmt.Errorf("%w: opened record", ErrMalformed)
 	}
 	return &o, nil

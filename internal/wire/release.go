@@ -5,6 +5,7 @@ package wire
 import (
 	"crypto"
 	"fmt"
+	"slices"
 )
 
 // Type strings of the release protocol.
@@ -163,8 +164,8 @@ func (i Item) Check() error {
 	if !ok {
 		return fmt.Errorf("%w: item", ErrMalformed)
 	}
-	for _, op := range i.Operations {
-		if !ValidNamePart(op) || len(op) > 32 {
+	for n, op := range i.Operations {
+		if !ValidNamePart(op) || len(op) > 32 || slices.Contains(i.Operations[:n], op) {
 			return fmt.Errorf("%w: operation", ErrMalformed)
 		}
 	}

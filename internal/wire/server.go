@@ -75,18 +75,25 @@ func ParseDescriptor(signed []byte, key crypto.PublicKey) (*Descriptor, error) {
 	if err := openSigned(TypeDescriptor, signed, MaxDescriptor, key, &d); err != nil {
 		return nil, err
 	}
-	life := d.NotAfter - d.Issued
-	if d.Type != TypeDescriptor || len(d.HPKE) != PublicKeySize || d.Issued <= 0 || life <= 0 || life > maxDescriptorLife {
-		return nil, fmt.Errorf("%w: descriptor", ErrMalformed)
-	}
-	return &d, nil
+	return &d, d.check()
 }
 
 // PeekDescriptor reads a descriptor without believing it, to learn which
 // server's key should verify it.
 func PeekDescriptor(signed []byte) (*Descriptor, error) {
 	var d Descriptor
-	return &d, peek(TypeDescriptor, signed, MaxDescriptor, &d)
+	if err := peek(TypeDescriptor, signed, MaxDescriptor, &d); err != nil {
+		return nil, err
+	}
+	return &d, d.check()
+}
+
+func (d *Descriptor) check() error {
+	life := d.NotAfter - d.Issued
+	if d.Type != TypeDescriptor || len(d.HPKE) != PublicKeySize || d.Issued <= 0 || life <= 0 || life > maxDescriptorLife {
+		return fmt.Errorf("%w: descriptor", ErrMalformed)
+	}
+	return nil
 }
 
 // ParseIntroduction reads an introduction; neither chain nor descriptor is

@@ -35,6 +35,8 @@ const (
 // ErrSignature means that the wanted signature is not there or does not verify.
 var ErrSignature = errors.New("signature missing or wrong")
 
+var errTooMany = fmt.Errorf("more than %d signatures", MaxSignatures)
+
 // Signed is a parsed COSE_Sign message. Nothing of it is verified until Verify
 // says so for a key that the caller has reason to trust.
 type Signed struct {
@@ -95,6 +97,9 @@ func Sign(typ string, payload []byte, keys ...crypto.Signer) ([]byte, error) {
 		}
 		msg.Signatures = append(msg.Signatures, sig)
 	}
+	if len(msg.Signatures) > MaxSignatures {
+		return nil, errTooMany
+	}
 	return marshalSign(msg), nil
 }
 
@@ -129,6 +134,9 @@ func AddSignature(msg []byte, typ string, limit int, keys ...crypto.Signer) ([]b
 		}
 		raw.Signatures = append(raw.Signatures, sig)
 	}
+	if len(raw.Signatures) > MaxSignatures {
+		return nil, errTooMany
+	}
 	return marshalSign(raw), nil
 }
 
@@ -156,7 +164,7 @@ func Merge(typ string, a, b []byte, limit int) ([]byte, error) {
 		}
 	}
 	if len(raw.Signatures) > MaxSignatures {
-		return nil, fmt.Errorf("merge signatures: more than %d", MaxSignatures)
+		return nil, errTooMany
 	}
 	return marshalSign(raw), nil
 }
@@ -230,7 +238,8 @@ func rawSign(key crypto.Signer, algorithm int64, tbs []byte) ([]byte, error) {
 		return nil, err
 	}
 	var rs struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(der, &rs); err != nil || len(rest) > 0 || rs.R.BitLen() > 256 || rs.S.BitLen() > 256 {
+	rest, err := asn1.Unmarshal(der, &rs)
+	if err != nil || len(rest) > 0 || rs.R.Sign() <= 0 || rs.S.Sign() <= 0 || rs.R.BitLen() > 256 || rs.S.BitLen() > 256 {
 		return nil, errors.New("key returned a signature of another shape")
 	}
 	out := make([]byte, es256Bytes)
