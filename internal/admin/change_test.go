@@ -5,12 +5,13 @@ package admin
 import (
 	"errors"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"claviger/internal/admin/authkey"
+	"claviger/internal/admin/change"
 	"claviger/internal/authority"
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -19,7 +20,7 @@ import (
 // two is a domain of two admins who both have to sign.
 func two(t *testing.T) (s *fakeServer, alice, bob *Session) {
 	t.Helper()
-	a, b := GenerateKey(), GenerateKey()
+	a, b := authkey.Generate(), authkey.Generate()
 	s = newServer(t, founding{admins: []*Key{a, b}, threshold: 2})
 	return s, s.connect(s.profile("alice", a, false)), s.connect(s.profile("bob", b, false))
 }
@@ -36,7 +37,7 @@ func TestQuorum(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	change, err := Describe(bob.State(), w.Body)
+	change, err := change.Describe(bob.State(), w.Body)
 	if err != nil || !strings.Contains(strings.Join(change.Lines, "\n"), "+ permit (principal, action, resource);") {
 		t.Fatalf("%+v, %v", change, err)
 	}
@@ -144,14 +145,14 @@ func TestWhatCantBeShownIsNotSigned(t *testing.T) {
 	} {
 		body := alice.State().NewBody(c.kind, "policy", authority.Policy{}, alice.o.Clock.Now().Add(time.Hour))
 		body.Payload = c.payload
-		entry, err := wire.Sign(wire.TypeBody, wire.Marshal(body), GenerateKey())
+		entry, err := wire.Sign(wire.TypeBody, wire.Marshal(body), authkey.Generate())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := bob.Sign(t.Context(), &Waiting{Entry: entry, Body: &body}); !errors.Is(err, ErrUnreadable) {
+		if _, err := bob.Sign(t.Context(), &Waiting{Entry: entry, Body: &body}); !errors.Is(err, change.ErrUnreadable) {
 			t.Errorf("%s signed: %v", name, err)
 		}
-		if _, err := bob.p.SignEntry(entry, key, alice.o.Clock.Now()); !errors.Is(err, ErrUnreadable) {
+		if _, err := bob.p.SignEntry(entry, key, alice.o.Clock.Now()); !errors.Is(err, change.ErrUnreadable) {
 			t.Errorf("%s signed from a file: %v", name, err)
 		}
 	}
@@ -159,7 +160,7 @@ func TestWhatCantBeShownIsNotSigned(t *testing.T) {
 
 // TestNewAdminSignsAFile: a key that is to become an admin's signs offline.
 func TestNewAdminSignsAFile(t *testing.T) {
-	alice, bob := GenerateKey(), GenerateKey()
+	alice, bob := authkey.Generate(), authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	session := s.connect(s.profile("alice", alice, false))
 	bobs := s.profile("bob", bob, false)
@@ -175,7 +176,7 @@ func TestNewAdminSignsAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if change, err := DescribeAlone(body); err != nil || !strings.Contains(strings.Join(change.Lines, "\n"), FormatPublic(bobs.public)) {
+	if change, err := change.DescribeAlone(body); err != nil || !strings.Contains(strings.Join(change.Lines, "\n"), authkey.FormatPublic(bobs.public)) {
 		t.Errorf("%+v, %v", change, err)
 	}
 	signed, err := bobs.SignEntry(entry, bob, s.clock.Now())
@@ -189,109 +190,18 @@ func TestNewAdminSignsAFile(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	s.connect(bobs)
-	other := s.profile("carol", GenerateKey(), false)
+	other := s.profile("carol", authkey.Generate(), false)
 	other.Domain = wire.DomainID{1}
-	if _, err := other.SignEntry(entry, GenerateKey(), s.clock.Now()); !errors.Is(err, ErrOtherDomain) {
+	if _, err := other.SignEntry(entry, authkey.Generate(), s.clock.Now()); !errors.Is(err, ErrOtherDomain) {
 		t.Errorf("another domain's change: %v", err)
 	}
-	if _, err := bobs.SignEntry(entry, GenerateKey(), s.clock.Now().Add(2*authority.PendingLife)); !errors.Is(err, ErrOvertaken) {
+	if _, err := bobs.SignEntry(entry, authkey.Generate(), s.clock.Now().Add(2*authority.PendingLife)); !errors.Is(err, ErrOvertaken) {
 		t.Errorf("an expired change: %v", err)
 	}
 }
 
-// kinds lists every kind that people sign.
-func kinds() []string {
-	var out []string
-	for kind, rule := range authority.Table() {
-		if rule.People() {
-			out = append(out, kind)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// TestEveryFieldIsShown changes each field of each payload that people sign, and
-// expects to see it: nothing is signed that was not shown.
-func TestEveryFieldIsShown(t *testing.T) {
-	state := &authority.State{Members: &members.State{}, Policy: &authority.PolicySet{}}
-	show := func(kind string, p any) string {
-		t.Helper()
-		body := wire.Body{Type: wire.TypeBody, Kind: kind, ID: wire.BodyID{1}, Expires: 1, Payload: wire.Marshal(p)}
-		c, err := Describe(state, &body)
-		if err != nil {
-			t.Fatalf("%s: %v", kind, err)
-		}
-		return c.Summary + "\n" + strings.Join(c.Lines, "\n")
-	}
-	for _, kind := range kinds() {
-		p := newPayload(kind)
-		if p == nil {
-			t.Errorf("%s is signed by people and can't be shown", kind)
-			continue
-		}
-		fill(reflect.ValueOf(p).Elem(), 1)
-		before := show(kind, p)
-		eachField(reflect.ValueOf(p).Elem(), kind, func(path string, field reflect.Value) {
-			old := reflect.New(field.Type()).Elem()
-			old.Set(field)
-			fill(field, 2)
-			if reflect.DeepEqual(old.Interface(), field.Interface()) {
-				t.Fatalf("%s: nothing was changed", path)
-			}
-			if show(kind, p) == before {
-				t.Errorf("%s can change unseen", path)
-			}
-			field.Set(old)
-		})
-	}
-}
-
-// fill gives a value something that depends on n.
-func fill(v reflect.Value, n int) {
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString(strings.Repeat("x", n))
-	case reflect.Bool:
-		v.SetBool(n == 1)
-	case reflect.Uint64:
-		v.SetUint(uint64(n))
-	case reflect.Int64:
-		v.SetInt(int64(n))
-	case reflect.Uint8:
-		v.SetUint(uint64(n))
-	case reflect.Array:
-		fill(v.Index(v.Len()-1), n)
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		fill(v.Index(0), n)
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Type().Field(i).Name != "_" {
-				fill(v.Field(i), n)
-			}
-		}
-	}
-}
-
-// eachField calls f for every field that holds a plain value.
-func eachField(v reflect.Value, path string, f func(string, reflect.Value)) {
-	switch {
-	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			if name := v.Type().Field(i).Name; name != "_" {
-				eachField(v.Field(i), path+"."+name, f)
-			}
-		}
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8:
-		eachField(v.Index(0), path+"[0]", f)
-	default:
-		f(path, v)
-	}
-}
-
 func TestChangesAgainstTheState(t *testing.T) {
-	alice := GenerateKey()
+	alice := authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	session := s.connect(s.profile("alice", alice, false))
 	create := keyCreate("payments/cards")
@@ -305,7 +215,7 @@ func TestChangesAgainstTheState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	change, err := Describe(session.State(), body)
+	change, err := change.Describe(session.State(), body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func (s *Session) follow(ctx context.Context, l *logCopy) error {
 		if len(page) == 0 || page[0].Link.Hash() != l.state.Head {
 			return errHistory
 		}
-		page = page[1:]
+		page = page[1:] // nothing after it: that is the end
 	}
 	for len(page) > 0 {
 		for _, opened := range page {

@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"claviger/internal/admin/authkey"
 	"claviger/internal/authority"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
 
 func TestProposeAndReplay(t *testing.T) {
-	alice := GenerateKey()
+	alice := authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	p := s.profile("alice", alice, false)
 	session := s.connect(p)
@@ -41,7 +42,7 @@ func TestProposeAndReplay(t *testing.T) {
 }
 
 func TestSessionSparesThePassphrase(t *testing.T) {
-	alice := GenerateKey()
+	alice := authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	p := s.profile("alice", alice, false)
 	opened := 0
@@ -76,7 +77,7 @@ func TestSessionSparesThePassphrase(t *testing.T) {
 }
 
 func TestRollbackIsRefusedAndKept(t *testing.T) {
-	alice := GenerateKey()
+	alice := authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	p := s.profile("alice", alice, false)
 	session := s.connect(p)
@@ -121,7 +122,7 @@ func TestRollbackIsRefusedAndKept(t *testing.T) {
 }
 
 func TestServersThatLie(t *testing.T) {
-	alice, mallory := GenerateKey(), GenerateKey()
+	alice, mallory := authkey.Generate(), authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	other := newServer(t, founding{admins: []*Key{mallory}, threshold: 1})
 	if _, err := s.connect(s.profile("alice", alice, false)).Propose(t.Context(), authority.KindKeyCreate, keyCreate("a")); err != nil {
@@ -222,7 +223,7 @@ func future(o []wire.Opened) []wire.Opened {
 }
 
 func TestMemberChainNeverGoesBack(t *testing.T) {
-	alice, bob := GenerateKey(), GenerateKey()
+	alice, bob := authkey.Generate(), authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	p := s.profile("alice", alice, false)
 	session := s.connect(p)
@@ -254,7 +255,7 @@ func TestMemberChainNeverGoesBack(t *testing.T) {
 }
 
 func TestDemoAndRealDontMix(t *testing.T) {
-	alice := GenerateKey()
+	alice := authkey.Generate()
 	for _, demo := range []bool{false, true} {
 		s := newServer(t, founding{admins: []*Key{alice}, threshold: 1, demo: demo})
 		p := s.profile("alice", alice, !demo)
@@ -266,7 +267,7 @@ func TestDemoAndRealDontMix(t *testing.T) {
 }
 
 func TestWhoIsNoAdminIsNotAsked(t *testing.T) {
-	alice, mallory := GenerateKey(), GenerateKey()
+	alice, mallory := authkey.Generate(), authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	p := s.profile("mallory", mallory, false)
 	opened := 0
@@ -276,7 +277,7 @@ func TestWhoIsNoAdminIsNotAsked(t *testing.T) {
 }
 
 func TestFailover(t *testing.T) {
-	alice := GenerateKey()
+	alice := authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	p := s.profile("alice", alice, false)
 	if err := p.Join(p.Domain, []string{"127.0.0.1:1", s.address}, nil); err != nil {
@@ -294,7 +295,7 @@ func TestFailover(t *testing.T) {
 }
 
 func TestReads(t *testing.T) {
-	alice := GenerateKey()
+	alice := authkey.Generate()
 	s := newServer(t, founding{admins: []*Key{alice}, threshold: 1})
 	session := s.connect(s.profile("alice", alice, false))
 	if status, err := session.Status(t.Context()); err != nil || status.Audit.Leaves != 1005 {

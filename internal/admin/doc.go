@@ -13,7 +13,7 @@
 //   - [Session.State] is the verified state; [Session.Propose] signs a change
 //     and brings it to the server; [Session.Sign] adds a signature to a change
 //     that waits, which [Session.Pending] lists.
-//   - [Describe] says what a signed entry does, from the signed bytes alone.
+//   - [change.Describe] says what a signed entry does, from the signed bytes alone.
 //   - [Session.Status], [Session.Audit], [Session.Export], [Session.Backup] read
 //     what a server knows beyond the log.
 //
@@ -23,7 +23,7 @@
 // pinned domain id to its own key. Every record that it streams is checked as
 // servers check them (package authority), and has to go on from the head that
 // the profile saw last; a history that does not is refused with [ErrRollback] and
-// kept under proofs/. What is signed here is made here, or shown by [Describe]
+// kept under proofs/. What is signed here is made here, or shown by [change.Describe]
 // first.
 //
 // # What it does not do

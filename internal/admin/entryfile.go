@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"claviger/internal/admin/change"
 	"claviger/internal/authority"
-	"claviger/internal/members"
 	"claviger/internal/wire"
 )
 
@@ -44,12 +44,6 @@ func ParseEntry(text string) ([]byte, *wire.Body, error) {
 	return entry, body, nil
 }
 
-// DescribeAlone is Describe for who has no copy of the log: it shows what the
-// body says, and nothing of what was before.
-func DescribeAlone(body *wire.Body) (*Change, error) {
-	return Describe(&authority.State{Members: &members.State{}, Policy: &authority.PolicySet{}}, body)
-}
-
 // SignEntry adds a key's signature to a change that came as text and that the
 // caller has shown. The change must be of the profile's domain and not expired.
 func (p *Profile) SignEntry(entry []byte, key *Key, now time.Time) ([]byte, error) {
@@ -58,7 +52,7 @@ func (p *Profile) SignEntry(entry []byte, key *Key, now time.Time) ([]byte, erro
 		return nil, fmt.Errorf("sign change: %w", err)
 	}
 	// Security: what can't be shown whole, or is another domain's, is not signed.
-	if _, err := payload(body); err != nil {
+	if _, err := change.Payload(body); err != nil {
 		return nil, err
 	}
 	if !p.Joined() || body.Domain != p.Domain {

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"claviger/internal/admin/authkey"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
@@ -190,12 +191,12 @@ func (s *fakeServer) answer(r *http.Request, body []byte) ([]byte, error) {
 	return nil, &ServerError{Status: 404, Code: "not-found", Message: "no such route"}
 }
 
-// leaves answers like a log of 1005 leaves.
+// leaves answers like a log of 1005 leaves when it was asked for its status.
 func (s *fakeServer) leaves(q url.Values) []byte {
 	from, _ := strconv.ParseUint(q.Get("from"), 10, 64)
 	n, _ := strconv.ParseUint(q.Get("n"), 10, 64)
 	out := []Leaf{}
-	for i := from; i < min(from+min(n, 1000), 1005); i++ {
+	for i := from; i < from+min(n, 1000); i++ { // there is always more: reading adds leaves
 		out = append(out, Leaf{Log: 1, Index: i, Kind: "decision"})
 	}
 	data, err := json.Marshal(map[string]any{"schema": 1, "leaves": out})
@@ -263,7 +264,7 @@ func (s *fakeServer) profile(name string, key *Key, demo bool) *Profile {
 	s.t.Helper()
 	dir := filepath.Join(s.t.TempDir(), name)
 	n := NewProfile{Name: name, Demo: demo, Unlock: Unlock{Passphrase: phrase()}, Cost: cheap}
-	sealed, err := sealKey(name, key, n.Unlock, cheap)
+	sealed, err := authkey.Seal(name, key, n.Unlock, cheap)
 	if err != nil {
 		s.t.Fatal(err)
 	}

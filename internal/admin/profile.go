@@ -5,7 +5,6 @@ package admin
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"claviger/internal/admin/authkey"
 	"claviger/internal/members"
 	"claviger/internal/root"
 	"claviger/internal/secret"
@@ -37,6 +37,12 @@ const (
 
 // ErrOtherDomain means that a profile is pinned to another domain.
 var ErrOtherDomain = errors.New("the profile belongs to another trust domain")
+
+// Key is an opened authority key.
+type Key = authkey.Key
+
+// Unlock is what opens an authority key.
+type Unlock = authkey.Unlock
 
 // Profile is an admin's directory. What it shows was read when it was opened.
 type Profile struct {
@@ -78,7 +84,7 @@ func CreateProfile(dir string, n NewProfile) (*Profile, *Key, error) {
 	if (n.KeyFile != "") != (n.Unlock.Key != nil) {
 		return nil, nil, errors.New("make profile: a key file and its content come together")
 	}
-	key := GenerateKey()
+	key := authkey.Generate()
 	p, err := createProfile(dir, n, key)
 	if err != nil {
 		key.Wipe()
@@ -88,18 +94,18 @@ func CreateProfile(dir string, n NewProfile) (*Profile, *Key, error) {
 }
 
 func createProfile(dir string, n NewProfile, key *Key) (*Profile, error) {
-	sealed, err := sealKey(n.Name, key, n.Unlock, n.Cost)
+	sealed, err := authkey.Seal(n.Name, key, n.Unlock, n.Cost)
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKIXPublicKey(key.public)
+	public, err := key.Member(n.Name)
 	if err != nil {
 		return nil, err
 	}
 	if err := emptyDir(dir); err != nil {
 		return nil, err
 	}
-	p := &Profile{Name: n.Name, Demo: n.Demo, KeyFile: n.KeyFile, dir: dir, public: der}
+	p := &Profile{Name: n.Name, Demo: n.Demo, KeyFile: n.KeyFile, dir: dir, public: public.Public}
 	err = p.writeFile(KeyFileName, sealed)
 	if err == nil {
 		err = p.save() // last: a profile is one from here on
@@ -122,11 +128,11 @@ func OpenProfile(dir string) (*Profile, error) {
 	if err := p.decode(data); err != nil {
 		return nil, fmt.Errorf("read profile %s: %w", dir, err)
 	}
-	sealed, err := p.readFile(KeyFileName, maxKeyFile)
+	sealed, err := p.readFile(KeyFileName, authkey.MaxFile)
 	if err != nil {
 		return nil, err
 	}
-	f, err := parseKey(sealed)
+	f, err := authkey.Read(sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -221,12 +227,12 @@ func (p *Profile) Join(domain wire.DomainID, addresses []string, chain [][]byte)
 // Key opens the authority key. Without a passphrase it takes the profile's key
 // file; if it names none, errors.Is(err, ErrLocked).
 func (p *Profile) Key(passphrase *secret.Bytes) (*Key, error) {
-	data, err := p.readFile(KeyFileName, maxKeyFile)
+	data, err := p.readFile(KeyFileName, authkey.MaxFile)
 	if err != nil {
 		return nil, err
 	}
 	if passphrase != nil {
-		return openKey(data, Unlock{Passphrase: passphrase})
+		return authkey.Open(data, Unlock{Passphrase: passphrase})
 	}
 	if p.KeyFile == "" {
 		return nil, ErrLocked
@@ -240,7 +246,7 @@ func (p *Profile) Key(passphrase *secret.Bytes) (*Key, error) {
 		return nil, fmt.Errorf("open authority key: %w", err)
 	}
 	defer content.Wipe()
-	return openKey(data, Unlock{Key: content})
+	return authkey.Open(data, Unlock{Key: content})
 }
 
 // ErrLocked means that a passphrase is needed.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"claviger/internal/admin/change"
 	"claviger/internal/authority"
 	"claviger/internal/wire"
 )
@@ -160,7 +161,7 @@ func (s *Session) waiting(entry []byte) (*Waiting, error) {
 // problem says why a body can't be applied to the present state, "" if nothing
 // speaks against it.
 func (s *Session) problem(body *wire.Body) string {
-	object, err := objectOf(body)
+	object, err := change.Object(body)
 	switch {
 	case err != nil:
 		return err.Error()
@@ -210,7 +211,7 @@ func (s *Session) Sign(ctx context.Context, w *Waiting) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("%w: %s", ErrOvertaken, w.Problem)
 	}
 	// Security: what can't be shown whole is not signed.
-	if _, err := Describe(s.state, w.Body); err != nil {
+	if _, err := change.Describe(s.state, w.Body); err != nil {
 		return Outcome{}, err
 	}
 	key, err := s.authority(ctx)

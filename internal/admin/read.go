@@ -101,20 +101,21 @@ func (s *Session) Leaves(ctx context.Context, log, from uint64, n int) ([]Leaf, 
 	return answer.Leaves, nil
 }
 
-// Recent reads the newest leaves, up to n, oldest first.
+// Recent reads the newest leaves, up to n, oldest first. Reading is recorded too:
+// what it adds itself is left out, or it would never come to an end.
 func (s *Session) Recent(ctx context.Context, n int) ([]Leaf, error) {
 	status, err := s.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	from := status.Audit.Leaves - min(uint64(n), status.Audit.Leaves)
+	end := status.Audit.Leaves
 	var out []Leaf
-	for len(out) < n {
-		page, err := s.Leaves(ctx, status.Audit.Log, from, min(n-len(out), pageLeaves))
+	for from := end - min(uint64(n), end); from < end; {
+		page, err := s.Leaves(ctx, status.Audit.Log, from, int(min(end-from, pageLeaves)))
 		if err != nil {
 			return nil, err
 		}
-		if len(page) == 0 {
+		if len(page) == 0 || page[0].Index < from {
 			break
 		}
 		out, from = append(out, page...), page[len(page)-1].Index+1

@@ -6,6 +6,6 @@ import "github.com/spf13/cobra"
 
 func newClientCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{Use: "client", Short: "Invite, enroll and revoke the workloads that use keys"}
-	cmd.AddCommand(newClientEnrollCommand(e))
+	cmd.AddCommand(newClientInviteCommand(e), newClientEnrollCommand(e), newClientListCommand(e), newClientRevokeCommand(e))
 	return cmd
 }

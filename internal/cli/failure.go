@@ -128,7 +128,7 @@ func asFailure(err error) *Failure {
 	if d, ok := errors.AsType[*client.DeniedError](err); ok {
 		return denied(d, err)
 	}
-	for _, o := range outcomes() {
+	for _, o := range append(adminOutcomes(), outcomes()...) {
 		if errors.Is(err, o.err) {
 			return &Failure{Code: o.code, Message: err.Error(), Hint: o.hint, Err: err}
 		}

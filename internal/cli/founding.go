@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"claviger/internal/admin"
+	"claviger/internal/admin/authkey"
 	"claviger/internal/clock"
 	"claviger/internal/install"
 	"claviger/internal/members"
@@ -76,7 +77,7 @@ func (e *env) found(ctx context.Context, f initFlags) (r initResult, err error) 
 func (e *env) plan(ctx context.Context, f initFlags, dir string) (install.Plan, error) {
 	p := install.Plan{Dir: dir, ConfigFile: configFile, Name: f.name, Strict: f.strict, Clock: clock.System(), Drill: e.drill}
 	for _, text := range f.admins {
-		k, err := admin.ParseNamedKey(text)
+		k, err := authkey.ParseNamed(text)
 		if err != nil {
 			return p, usagef("--admin: %v", err)
 		}

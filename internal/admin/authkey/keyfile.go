@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package admin
+package authkey
 
 import (
 	"bytes"
@@ -17,18 +17,21 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
+	"claviger/internal/members"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
 
-// ErrKeyFile means that an authority key file is damaged, changed, or of a
+// ErrFile means that an authority key file is damaged, changed, or of a
 // version that only a newer program reads.
-var ErrKeyFile = errors.New("authority key file is damaged or was changed")
+var ErrFile = errors.New("authority key file is damaged or was changed")
+
+// MaxFile bounds a key file in bytes.
+const MaxFile = 4 << 10
 
 const (
-	typeKeyFile = "claviger/v1/authority-key"
-	maxKeyFile  = 4 << 10
+	typeFile = "claviger/v1/authority-key"
 
 	methodPassphrase = "passphrase"
 	methodKeyFile    = "key-file"
@@ -47,14 +50,23 @@ type Key struct {
 	public ed25519.PublicKey
 }
 
-// GenerateKey makes a new authority key.
-func GenerateKey() *Key { return newKey(secret.Random(ed25519.SeedSize)) }
+// Generate makes a new authority key.
+func Generate() *Key { return newKey(secret.Random(ed25519.SeedSize)) }
 
 func newKey(seed *secret.Bytes) *Key {
 	private := ed25519.NewKeyFromSeed(seed.Expose())
 	defer secret.Wipe(private)
 	public := bytes.Clone(private[ed25519.SeedSize:])
 	return &Key{seed: seed, public: public}
+}
+
+// Member is the public key as the member chain names it.
+func (k *Key) Member(name string) (members.Key, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.public)
+	if err != nil {
+		return members.Key{}, fmt.Errorf("encode public key: %w", err)
+	}
+	return members.Key{Name: name, Public: der}, nil
 }
 
 // Public returns the ed25519.PublicKey.
@@ -73,7 +85,7 @@ func (k *Key) Wipe() { k.seed.Wipe() }
 // sealedKey is the file: deterministic CBOR. The seal covers all but itself.
 type sealedKey struct {
 	_      struct{} `cbor:",toarray"`
-	Type   string   // typeKeyFile
+	Type   string   // typeFile
 	Name   string   // the admin's
 	Public []byte   // PKIX SubjectPublicKeyInfo in DER
 	Method string   // methodPassphrase or methodKeyFile
@@ -85,9 +97,9 @@ type sealedKey struct {
 	Sealed []byte   // AES-256-GCM over the Ed25519 seed, nonce 0: the salt makes the key fresh
 }
 
-// sealKey returns the key file of an admin's key. A zero cost is
+// Seal returns the key file of an admin's key. A zero cost is
 // root.DefaultCost.
-func sealKey(name string, key *Key, u Unlock, cost root.Cost) ([]byte, error) {
+func Seal(name string, key *Key, u Unlock, cost root.Cost) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(key.public)
 	if err != nil {
 		return nil, fmt.Errorf("seal authority key: %w", err)
@@ -95,7 +107,7 @@ func sealKey(name string, key *Key, u Unlock, cost root.Cost) ([]byte, error) {
 	if cost == (root.Cost{}) {
 		cost = root.DefaultCost()
 	}
-	f := sealedKey{Type: typeKeyFile, Name: name, Public: der, Method: methodKeyFile}
+	f := sealedKey{Type: typeFile, Name: name, Public: der, Method: methodKeyFile}
 	if u.Passphrase != nil {
 		f.Method, f.Memory, f.Passes, f.Lanes = methodPassphrase, cost.MemoryKiB, cost.Passes, cost.Lanes
 	}
@@ -118,10 +130,10 @@ func sealKey(name string, key *Key, u Unlock, cost root.Cost) ([]byte, error) {
 	return wire.Marshal(f), nil
 }
 
-// openKey opens a key file. A wrong passphrase or key gives
-// root.ErrWrongPassphrase or root.ErrWrongKey, a changed file ErrKeyFile.
-func openKey(data []byte, u Unlock) (*Key, error) {
-	f, err := parseKey(data)
+// Open opens a key file. A wrong passphrase or key gives
+// root.ErrWrongPassphrase or root.ErrWrongKey, a changed file ErrFile.
+func Open(data []byte, u Unlock) (*Key, error) {
+	f, err := parse(data)
 	if err != nil {
 		return nil, err
 	}
@@ -146,29 +158,47 @@ func openKey(data []byte, u Unlock) (*Key, error) {
 	seed := secret.New(ed25519.SeedSize)
 	if _, err := aead.Open(seed.Expose()[:0], make([]byte, secret.NonceSize), sealed, wire.Marshal(*f)); err != nil {
 		seed.Wipe()
-		return nil, fmt.Errorf("%w: its seal does not cover it", ErrKeyFile)
+		return nil, fmt.Errorf("%w: its seal does not cover it", ErrFile)
 	}
 	key := newKey(seed)
 	// Security: who shows another public key than the one inside would have
 	// people add a stranger's key under this name.
 	if der, err := x509.MarshalPKIXPublicKey(key.public); err != nil || !bytes.Equal(der, f.Public) {
 		key.Wipe()
-		return nil, fmt.Errorf("%w: it names another public key", ErrKeyFile)
+		return nil, fmt.Errorf("%w: it names another public key", ErrFile)
 	}
 	return key, nil
 }
 
-// parseKey reads a key file without opening it.
-func parseKey(data []byte) (*sealedKey, error) {
+// Info is what a key file says without being opened. Only Open shows that it is
+// true.
+type Info struct {
+	Name   string // the admin's
+	Public []byte // PKIX SubjectPublicKeyInfo in DER
+}
+
+// Read reads a key file without opening it.
+func Read(data []byte) (Info, error) {
+	f, err := parse(data)
+	if err != nil {
+		return Info{}, err
+	}
+	return Info{f.Name, f.Public}, nil
+}
+
+// Looks reports whether data may be a key file, damaged perhaps: by its content.
+func Looks(data []byte) bool { return bytes.Contains(data, []byte(typeFile)) }
+
+func parse(data []byte) (*sealedKey, error) {
 	var f sealedKey
-	if err := wire.Unmarshal(data, &f, maxKeyFile); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKeyFile, err)
+	if err := wire.Unmarshal(data, &f, MaxFile); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	if err := f.check(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKeyFile, err)
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	if len(f.Sealed) != ed25519.SeedSize+secret.Overhead {
-		return nil, fmt.Errorf("%w: size of the seal", ErrKeyFile)
+		return nil, fmt.Errorf("%w: size of the seal", ErrFile)
 	}
 	return &f, nil
 }
@@ -176,7 +206,7 @@ func parseKey(data []byte) (*sealedKey, error) {
 // check bounds everything before it is used: a changed file must not take all
 // memory or an hour, and no key is sealed weakly.
 func (f *sealedKey) check() error {
-	if f.Type != typeKeyFile {
+	if f.Type != typeFile {
 		return errors.New("it is no authority key, or one of a newer version")
 	}
 	if !wire.ValidNamePart(f.Name) {
@@ -228,13 +258,13 @@ func (f *sealedKey) stretch(u Unlock) (*secret.Bytes, error) {
 }
 
 func keyCheck(prk *secret.Bytes) [32]byte {
-	check := secret.Expand(prk, []byte(typeKeyFile+"/check"), 32)
+	check := secret.Expand(prk, []byte(typeFile+"/check"), 32)
 	defer check.Wipe()
 	return [32]byte(check.Expose())
 }
 
 func keyAEAD(prk *secret.Bytes) (*secret.AEAD, error) {
-	key := secret.Expand(prk, []byte(typeKeyFile+"/seal"), secret.KeySize)
+	key := secret.Expand(prk, []byte(typeFile+"/seal"), secret.KeySize)
 	defer key.Wipe()
 	return secret.NewAEAD(key)
 }

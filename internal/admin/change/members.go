@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package admin
+package change
 
 import (
 	"fmt"
 	"strings"
 
+	"claviger/internal/admin/authkey"
 	"claviger/internal/authority"
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -45,7 +46,7 @@ func (d *describer) diff(what string, old, new []named) {
 func namedKeys(keys []members.Key) []named {
 	out := make([]named, len(keys))
 	for i, k := range keys {
-		out[i] = named{k.Name, FormatPublic(k.Public)}
+		out[i] = named{k.Name, authkey.FormatPublic(k.Public)}
 	}
 	return out
 }
@@ -74,7 +75,7 @@ func (d *describer) recovery(p *members.Recovery) string {
 func (d *describer) server(p *members.Server) string {
 	d.set("name", p.Name)
 	d.set("id", p.ID())
-	d.set("signing key", FormatPublic(p.Key))
+	d.set("signing key", authkey.FormatPublic(p.Key))
 	d.set("epoch key", wire.Sum("epoch-key", p.EpochKey))
 	return "let server " + p.Name + " join: it will be able to read every key"
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package admin
+package change
 
 import (
 	"errors"
@@ -24,9 +24,9 @@ type Change struct {
 	Signers string   // who has to sign
 }
 
-// payload decodes the payload of a body that people sign. The encoding has one
+// Payload decodes the payload of a body that people sign. The encoding has one
 // form per value, so what is decoded is all that the bytes say.
-func payload(body *wire.Body) (any, error) {
+func Payload(body *wire.Body) (any, error) {
 	v := newPayload(body.Kind)
 	if v == nil {
 		return nil, fmt.Errorf("%w: kind %q", ErrUnreadable, body.Kind)
@@ -85,9 +85,9 @@ func newKeyPayload(kind string) any {
 	return nil
 }
 
-// objectOf names what a body is about, as State.Replaces needs it.
-func objectOf(body *wire.Body) (string, error) {
-	p, err := payload(body)
+// Object names what a body is about, as State.Replaces needs it.
+func Object(body *wire.Body) (string, error) {
+	p, err := Payload(body)
 	if err != nil {
 		return "", err
 	}
@@ -126,7 +126,7 @@ func deref(p any) any {
 
 // Describe says what a body would do to a state, from the body's bytes alone.
 func Describe(s *authority.State, body *wire.Body) (*Change, error) {
-	p, err := payload(body)
+	p, err := Payload(body)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +176,12 @@ func signersOf(kind string, s *authority.State) string {
 		return quorum + ", and the joining server"
 	}
 	return quorum
+}
+
+// DescribeAlone is Describe for who has no copy of the log: it shows what the
+// body says, and nothing of what was before.
+func DescribeAlone(body *wire.Body) (*Change, error) {
+	return Describe(&authority.State{Members: &members.State{}, Policy: &authority.PolicySet{}}, body)
 }
 
 // describer collects the lines of one change.
