@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"claviger/client"
-	"claviger/envelope"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/testkit"
@@ -126,18 +125,6 @@ func (w *world) unchanged(f func()) {
 	if after := w.State(); after.Epoch != before.Epoch || after.Head != before.Head {
 		w.t.Errorf("the authority log went from %s to %s", before.Epoch, after.Epoch)
 	}
-}
-
-// local is a key of the test's own, for scenarios about stored objects alone.
-func local(t *testing.T, ref envelope.Ref) *envelope.LeafKey {
-	t.Helper()
-	leaf := bytes.Repeat([]byte{7}, 32)
-	k, err := envelope.NewLeafKey(ref, leaf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(k.Wipe)
-	return k
 }
 
 // within ends a test that hangs with a plain word.
