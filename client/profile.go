@@ -72,6 +72,10 @@ func OpenProfile(dir string) (*Profile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open profile: %w", err)
 	}
+	return parseProfile(dir, data)
+}
+
+func parseProfile(dir string, data []byte) (*Profile, error) {
 	var f profileFile
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
@@ -117,6 +121,14 @@ func (p *Profile) Save() error {
 }
 
 func (p *Profile) write(dir string) error {
+	data, err := p.encode()
+	if err != nil {
+		return err
+	}
+	return keep.WriteFile(filepath.Join(dir, fileProfile), data)
+}
+
+func (p *Profile) encode() ([]byte, error) {
 	f := profileFile{
 		Schema: schema, Kind: kindClient, Demo: p.Demo, Domain: p.Domain, Addresses: p.Addresses, Client: p.Client,
 		Keys: p.Keys, CertFile: p.CertFile, KeyFile: p.KeyFile,
@@ -126,9 +138,9 @@ func (p *Profile) write(dir string) error {
 	}
 	data, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write profile: %w", err)
+		return nil, fmt.Errorf("write profile: %w", err)
 	}
-	return keep.WriteFile(filepath.Join(dir, fileProfile), append(data, '\n'))
+	return append(data, '\n'), nil
 }
 
 // pins are the ids in the profile's own list.
