@@ -8,6 +8,7 @@ import "github.com/spf13/cobra"
 // which help lists them.
 func commands(e *env) []*cobra.Command {
 	makers := []func(*env) *cobra.Command{
+		newDemoCommand,
 		newInitCommand,
 		newServerCommand,
 		newUnsealCommand,

@@ -35,7 +35,7 @@ func (e *env) found(ctx context.Context, f initFlags) (r initResult, err error) 
 	if err != nil {
 		return r, err
 	}
-	defer wipeSealing(plan.Sealing)
+	defer wipeAll(plan.Sealing.Passphrase, plan.Sealing.Key)
 	profile, key, fresh, err := e.founder(ctx, f, dir)
 	if err != nil {
 		return r, err
@@ -142,14 +142,6 @@ func (e *env) sealing(ctx context.Context, f initFlags) (root.Sealing, error) {
 		return root.Sealing{Recipients: f.custodians, Threshold: cmp.Or(f.threshold, len(f.custodians)/2+1)}, nil
 	}
 	return root.Sealing{}, usagef("--root is passphrase, shares or keyfile")
-}
-
-func wipeSealing(s root.Sealing) {
-	for _, b := range []*secret.Bytes{s.Passphrase, s.Key} {
-		if b != nil {
-			b.Wipe()
-		}
-	}
 }
 
 func (f initFlags) rootWords(s root.Sealing) string {

@@ -83,6 +83,9 @@ func listenControl(dir string) (net.Listener, error) {
 	return l, nil
 }
 
+// attempts is how often a person may mistype the passphrase at a start.
+const attempts = 3
+
 // unsealAtStart opens the server with what its configuration names, or by
 // asking. Without either it stays sealed.
 func (e *env) unsealAtStart(ctx context.Context, s *keyserver.Server, dir string, c rootConfig) error {
@@ -91,16 +94,9 @@ func (e *env) unsealAtStart(ctx context.Context, s *keyserver.Server, dir string
 	if err != nil {
 		return err
 	}
-	path := c.KeyFile
-	switch {
-	case c.Credential != "":
-		path = filepath.Join(e.getenv("CREDENTIALS_DIRECTORY"), c.Credential)
-		if e.getenv("CREDENTIALS_DIRECTORY") == "" {
-			return (&Failure{Code: ExitNotFound, Message: "there is no systemd credential " + c.Credential, Err: fs.ErrNotExist}).
-				withHint("the unit needs LoadCredential=%s or LoadCredentialEncrypted=%s", c.Credential, c.Credential)
-		}
-	case path != "" && !filepath.IsAbs(path):
-		path = filepath.Join(dir, path)
+	path, err := e.rootFile(dir, c)
+	if err != nil {
+		return err
 	}
 	var with root.Unlock
 	switch {
@@ -109,7 +105,7 @@ func (e *env) unsealAtStart(ctx context.Context, s *keyserver.Server, dir string
 	case path != "" && info.Kind == root.KindPassphrase:
 		with.Passphrase, err = e.readSecret(ctx, secretSource{File: path, FD: -1})
 	case info.Kind == root.KindPassphrase && e.InTTY: // a job in the background must not reach for the terminal
-		with.Passphrase, err = e.askPassphrase(ctx, "Passphrase of the root secret")
+		return e.unsealByAsking(ctx, s, at)
 	default:
 		return nil
 	}
@@ -119,17 +115,51 @@ func (e *env) unsealAtStart(ctx context.Context, s *keyserver.Server, dir string
 	return unsealWith(ctx, s, at, with)
 }
 
-func unsealWith(ctx context.Context, s *keyserver.Server, at string, with root.Unlock) error {
-	for _, b := range []*secret.Bytes{with.Passphrase, with.Key} {
-		if b != nil {
-			defer b.Wipe()
-		}
+// rootFile is the file that a configuration names to open the root; "" for none.
+func (e *env) rootFile(dir string, c rootConfig) (string, error) {
+	credentials := e.getenv("CREDENTIALS_DIRECTORY")
+	switch {
+	case c.Credential != "" && credentials == "":
+		return "", (&Failure{Code: ExitNotFound, Message: "there is no systemd credential " + c.Credential, Err: fs.ErrNotExist}).
+			withHint("the unit needs LoadCredential=%s or LoadCredentialEncrypted=%s", c.Credential, c.Credential)
+	case c.Credential != "":
+		return filepath.Join(credentials, c.Credential), nil
+	case c.KeyFile != "" && !filepath.IsAbs(c.KeyFile):
+		return filepath.Join(dir, c.KeyFile), nil
 	}
+	return c.KeyFile, nil
+}
+
+func (e *env) unsealByAsking(ctx context.Context, s *keyserver.Server, at string) error {
+	for left := attempts - 1; ; left-- {
+		pass, err := e.askPassphrase(ctx, "Passphrase of the root secret")
+		if err != nil {
+			return err
+		}
+		err = unsealWith(ctx, s, at, root.Unlock{Passphrase: pass})
+		if left == 0 || !errors.Is(err, root.ErrWrongPassphrase) {
+			return err
+		}
+		e.warn("that is not the passphrase")
+	}
+}
+
+func unsealWith(ctx context.Context, s *keyserver.Server, at string, with root.Unlock) error {
+	defer wipeAll(with.Passphrase, with.Key)
 	r, err := root.Open(at, with)
 	if err != nil {
 		return err
 	}
 	return s.Unseal(ctx, r) // which owns it now
+}
+
+// wipeAll wipes the secrets that are there.
+func wipeAll(secrets ...*secret.Bytes) {
+	for _, b := range secrets {
+		if b != nil {
+			b.Wipe()
+		}
+	}
 }
 
 // readBoundedFile reads a file of at most limit bytes.

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"claviger/internal/demo"
+)
+
+// demoSteps is how many steps the tour has; the sabotages below go by number.
+const demoSteps = 11
+
+func TestDemoOnce(t *testing.T) {
+	s := &session{}
+	dir := filepath.Join(t.TempDir(), "d")
+	start := time.Now()
+	want(t, "exit status", s.run(t, "demo", "--once", "--json", "--dir", dir), 0)
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	want(t, "standard error", s.err.String(), "")
+	var got struct {
+		Schema int
+		demoResult
+	}
+	if err := json.Unmarshal(s.out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "held", got.Held, true)
+	want(t, "steps", len(got.Steps), demoSteps)
+	for _, step := range got.Steps {
+		if !step.Held || step.ExitCode != step.Want || !strings.HasPrefix(step.Command, "claviger ") || step.Evidence == "" && step.Output != "" {
+			t.Errorf("%+v", step)
+		}
+	}
+	for file, profile := range map[string]string{"env.sh": "app", "admin/env.sh": "admin"} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantIn(t, file, string(text), "CLAVIGER_PROFILE="+filepath.Join(dir, profile)+"\n")
+		for line := range strings.Lines(string(text)) {
+			name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+			if name != "CLAVIGER_PROFILE" && name != "PATH" {
+				t.Errorf("%s sets more: %s", file, line)
+			}
+		}
+	}
+	want(t, "again in the same directory", s.run(t, "demo", "--once", "--dir", dir), int(ExitUsage))
+}
+
+func TestDemoLeavesNothing(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	s := &session{}
+	want(t, "exit status", s.run(t, "demo", "--once"), 0)
+	wantIn(t, "tour", s.out.String(), "11 of 11 steps held")
+	wantEmpty(t, temp)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ready := &readyWriter{on: "Ctrl-C", do: cancel}
+	st := (&session{}).streams()
+	st.Err = ready
+	want(t, "exit status", Main(ctx, []string{"demo"}, st), 0)
+	want(t, "it was ready", ready.done, true)
+	wantEmpty(t, temp)
+
+	dir := filepath.Join(temp, "mine")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	st.Err = &readyWriter{on: "enrolling", do: cancel} // while it starts
+	if Main(ctx, []string{"demo", "--dir", dir}, st) == 0 {
+		t.Error("an interrupted start is a success")
+	}
+	wantEmpty(t, dir)
+}
+
+func wantEmpty(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("%s holds %v (%v)", dir, entries, err)
+	}
+}
+
+// readyWriter does something once it has heard a word.
+type readyWriter struct {
+	on   string
+	do   func()
+	done bool
+}
+
+func (w *readyWriter) Write(p []byte) (int, error) {
+	if !w.done && strings.Contains(string(p), w.on) {
+		w.done = true
+		w.do()
+	}
+	return len(p), nil
+}
+
+// saboteur runs the tour's command lines, and does something before one of them,
+// or in its place.
+type saboteur struct {
+	e       *env
+	dir     string
+	at, now int
+	before  func(*saboteur)
+	instead func(*saboteur) int
+}
+
+func (s *saboteur) run(ctx context.Context, profile string, args []string, out, complaint io.Writer) int {
+	if args[0] == "server" || args[0] == "client" { // before the tour
+		return s.e.runAs(ctx, profile, args, out, complaint)
+	}
+	s.now++
+	if s.now == s.at && s.before != nil {
+		s.before(s)
+	}
+	if s.now == s.at && s.instead != nil {
+		return s.instead(s)
+	}
+	return s.e.runAs(ctx, profile, args, out, complaint)
+}
+
+// admin runs an admin's command line.
+func (s *saboteur) admin(args ...string) {
+	s.e.runAs(context.Background(), filepath.Join(s.dir, "admin"), args, io.Discard, io.Discard)
+}
+
+func (s *saboteur) write(name, text string) int {
+	if os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600) != nil {
+		return 1
+	}
+	return 0
+}
+
+// flip changes one byte in the middle of a file.
+func (s *saboteur) flip(name string) {
+	path := filepath.Join(s.dir, name)
+	if data, err := os.ReadFile(path); err == nil {
+		data[len(data)/2] ^= 1
+		s.write(name, string(data))
+	}
+}
+
+// Each step of the tour is broken in turn; the tour has to say so, and nothing
+// may be left.
+func TestDemoFindsWhatIsBroken(t *testing.T) {
+	const key = "payments/cards"
+	cases := []struct {
+		name    string
+		at      int
+		before  func(*saboteur)
+		instead func(*saboteur) int
+	}{
+		{"the key is there already", 1, func(s *saboteur) { s.admin("key", "create", key) }, nil},
+		{"the file is gone", 2, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "cards.txt")) }, nil},
+		{"nothing is encrypted", 2, nil, func(*saboteur) int { return 0 }},
+		{"the plaintext stays", 2, nil, func(s *saboteur) int { return s.write("cards.clv", "4929 4212") }},
+		{"no ciphertext", 3, func(s *saboteur) { s.write("cards.clv", "hello") }, nil},
+		{"no header", 3, nil, func(*saboteur) int { return 0 }},
+		{"a changed ciphertext", 4, func(s *saboteur) { s.flip("cards.clv") }, nil},
+		{"another plaintext", 4, nil, func(s *saboteur) int { return s.write("cards.opened", "hello") }},
+		{"app2 may", 5, func(s *saboteur) { s.admin("policy", "allow", "app2", key) }, nil},
+		{"refused without a word", 5, nil, func(*saboteur) int { return 4 }},
+		{"disabled already", 6, func(s *saboteur) { s.admin("key", "disable", key) }, nil},
+		{"not disabled", 7, func(s *saboteur) { s.admin("key", "enable", key) }, nil},
+		{"enabled already", 8, func(s *saboteur) { s.admin("key", "enable", key) }, nil},
+		{"disabled again", 9, func(s *saboteur) { s.admin("key", "disable", key) }, nil},
+		{"no room for the archive", 10, func(s *saboteur) { os.Mkdir(filepath.Join(s.dir, "audit.archive"), 0o700) }, nil},
+		{"a changed archive", 11, func(s *saboteur) { s.flip("audit.archive") }, nil},
+		{"an archive from before", 11, func(s *saboteur) { s.write("audit.archive", "") }, nil},
+	}
+	seen := map[int]bool{}
+	for _, c := range cases {
+		seen[c.at] = true
+		t.Run(c.name, func(t *testing.T) {
+			s := &session{}
+			e := s.env()
+			e.json = true
+			o := e.demoOptions(filepath.Join(t.TempDir(), "d"))
+			bad := &saboteur{e: e, dir: o.Dir, at: c.at, before: c.before, instead: c.instead}
+			o.Run = bad.run
+			want(t, "exit status", e.report(e.runDemo(t.Context(), o, true)), int(ExitFailure))
+			var got demoResult
+			if err := json.Unmarshal(s.out.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			want(t, "held", got.Held, false)
+			want(t, "steps", len(got.Steps), c.at)
+			if _, err := os.Lstat(o.Dir); err == nil {
+				t.Error("its directory is left")
+			}
+		})
+	}
+	want(t, "steps that were broken", len(seen), demoSteps)
+}
+
+// A server that does not start says why.
+func TestDemoSaysWhyTheServerDidNotStart(t *testing.T) {
+	s := &session{}
+	e := s.env()
+	o := e.demoOptions(filepath.Join(t.TempDir(), "d"))
+	o.Run = func(_ context.Context, _ string, _ []string, _, complaint io.Writer) int {
+		io.WriteString(complaint, "error: the moon is in the wrong phase\n")
+		return 1
+	}
+	want(t, "exit status", e.report(e.runDemo(t.Context(), o, true)), int(ExitFailure))
+	wantIn(t, "standard error", s.err.String(), "the moon is in the wrong phase")
+	if _, err := os.Lstat(o.Dir); err == nil {
+		t.Error("its directory is left")
+	}
+}
+
+var _ demo.Command = (*env)(nil).runAs
