@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -215,62 +216,82 @@ func (r *rig) introduce() {
 
 func (r *rig) do(c *http.Client, method, path string, body []byte, auth string) (int, []byte) {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), method, "https://"+r.addr+path, bytes.NewReader(body))
+	status, out, err := r.tryDo(c, method, path, body, auth)
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	return status, out
+}
+
+func (r *rig) tryDo(c *http.Client, method, path string, body []byte, auth string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(r.t.Context(), method, "https://"+r.addr+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
 	}
 	if auth != "" {
 		req.Header.Set("Authorization", auth)
 	}
 	resp, err := c.Do(req)
 	if err != nil {
-		r.t.Fatal(err)
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
 	out, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return resp.StatusCode, out
+	return resp.StatusCode, out, err
 }
 
 // asAdmin makes a signed admin request.
 func (r *rig) asAdmin(method, path string, body []byte) (int, []byte) {
 	r.t.Helper()
-	signer := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: r.admin, Clock: clock.System()}
-	auth, err := signer.Sign(method, path, body)
+	status, out, err := r.tryAdmin(method, path, body)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return r.do(r.client(nil), method, path, body, auth)
+	return status, out
+}
+
+func (r *rig) tryAdmin(method, path string, body []byte) (int, []byte, error) {
+	signer := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: r.admin, Clock: clock.System()}
+	auth, err := signer.Sign(method, path, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	return r.tryDo(r.client(nil), method, path, body, auth)
 }
 
 // replay reads the log as an admin does.
 func (r *rig) replay() *authority.State {
 	r.t.Helper()
+	state, err := r.tryReplay()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return state
+}
+
+func (r *rig) tryReplay() (*authority.State, error) {
 	var state *authority.State
 	from := "1"
 	for {
-		status, body := r.asAdmin("GET", "/v1/admin/records?from="+from, nil)
-		if status != 200 {
-			r.t.Fatalf("records: %d %s", status, body)
+		status, body, err := r.tryAdmin("GET", "/v1/admin/records?from="+from, nil)
+		if err != nil || status != 200 {
+			return nil, fmt.Errorf("records: %d %s: %w", status, body, err)
 		}
 		var page []wire.Opened
 		if err := wire.Unmarshal(body, &page, 8<<20); err != nil {
-			r.t.Fatal(err)
+			return nil, err
 		}
 		if len(page) == 0 {
-			return state
+			return state, nil
 		}
 		for _, o := range page {
 			if state == nil {
-				s, err := authority.Found(o.Link, o.Entry)
-				if err != nil {
-					r.t.Fatal(err)
-				}
-				state = s
-			} else if err := state.Fold(o.Link, o.Entry, nil); err != nil {
-				r.t.Fatal(err)
+				state, err = authority.Found(o.Link, o.Entry)
+			} else {
+				err = state.Fold(o.Link, o.Entry, nil)
+			}
+			if err != nil {
+				return nil, err
 			}
 		}
 		from = jsonNumber(state.Epoch.Position + 1)
@@ -294,10 +315,14 @@ func (r *rig) propose(kind string, payload any) {
 
 func (r *rig) createKey(name, algorithm string) {
 	r.t.Helper()
+	r.propose(authority.KindKeyCreate, newKey(name, algorithm))
+}
+
+func newKey(name, algorithm string) authority.KeyCreate {
 	p := authority.KeyCreate{Name: name, Algorithm: algorithm, Settings: authority.Settings{Lease: 3600, Staleness: 900}}
 	rand.Read(p.ID[:])
 	rand.Read(p.Revocation[:])
-	r.propose(authority.KindKeyCreate, p)
+	return p
 }
 
 // workload is an enrolled client.
