@@ -127,8 +127,10 @@ func TestSignedRefuses(t *testing.T) {
 		"short key id":            func(m *rawMessage) { m.Signatures[0].Protected = protected(-8, kid[1:]) },
 		"no header":               func(m *rawMessage) { m.Signatures[0].Protected = nil },
 		"empty header":            func(m *rawMessage) { m.Signatures[0].Protected = []byte{0xa0} },
-		"further header":          func(m *rawMessage) { m.Signatures[0].Protected = wire.Marshal(map[int64]any{1: int64(-8), 2: []int64{99}, 4: kid[:]}) },
-		"header with a tail":      func(m *rawMessage) { m.Signatures[0].Protected = append(m.Signatures[0].Protected, 0) },
+		"further header": func(m *rawMessage) {
+			m.Signatures[0].Protected = wire.Marshal(map[int64]any{1: int64(-8), 2: []int64{99}, 4: kid[:]})
+		},
+		"header with a tail": func(m *rawMessage) { m.Signatures[0].Protected = append(m.Signatures[0].Protected, 0) },
 		"header in another order": func(m *rawMessage) {
 			m.Signatures[0].Protected = slices.Concat([]byte{0xa2, 0x04, 0x58, 0x20}, kid[:], []byte{0x01, 0x27})
 		},

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire_test
+
+import (
+	"bytes"
+	"testing"
+
+	"claviger/internal/wire"
+)
+
+// fuzzMessage decodes any bytes as one message: what decodes encodes to the same
+// bytes, and nothing panics. Seeds are the sample, and encodings that must not
+// be taken.
+func fuzzMessage(f *testing.F, name string) {
+	s := sampleNamed(name)
+	data := wire.Marshal(s.value)
+	f.Add(data)
+	for _, variants := range others(data) {
+		f.Add(variants[len(variants)/2])
+	}
+	for _, edit := range refusals()[name] {
+		f.Add(edit(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := s.again(data)
+		if err == nil && !bytes.Equal(wire.Marshal(v), data) {
+			t.Fatal("two encodings of one message")
+		}
+		if s.parse != nil && s.parse(data) == nil && err != nil {
+			t.Fatal("parsed what does not decode")
+		}
+	})
+}
+
+func FuzzBody(f *testing.F)         { fuzzMessage(f, "body") }
+func FuzzRecord(f *testing.F)       { fuzzMessage(f, "record") }
+func FuzzOpened(f *testing.F)       { fuzzMessage(f, "opened record") }
+func FuzzRequest(f *testing.F)      { fuzzMessage(f, "request") }
+func FuzzGrant(f *testing.F)        { fuzzMessage(f, "grant") }
+func FuzzRelease(f *testing.F)      { fuzzMessage(f, "release") }
+func FuzzDescriptor(f *testing.F)   { fuzzMessage(f, "descriptor") }
+func FuzzStatement(f *testing.F)    { fuzzMessage(f, "statement") }
+func FuzzIntroduction(f *testing.F) { fuzzMessage(f, "introduction") }
+func FuzzEnroll(f *testing.F)       { fuzzMessage(f, "enrolment") }
+func FuzzRenew(f *testing.F)        { fuzzMessage(f, "renewal") }
+func FuzzEnrolled(f *testing.F)     { fuzzMessage(f, "enrolled") }
+func FuzzAdminRequest(f *testing.F) { fuzzMessage(f, "admin request") }
+func FuzzAdminSession(f *testing.F) { fuzzMessage(f, "admin session") }
+func FuzzInvite(f *testing.F)       { fuzzMessage(f, "invite") }
+func FuzzSealed(f *testing.F)       { fuzzMessage(f, "sealed") }
+
+// FuzzSigned parses any bytes as a signed message and verifies them with a key
+// that has signed only one.
+func FuzzSigned(f *testing.F) {
+	key := fixedKey("server")
+	msg, err := wire.Sign("t", []byte("payload"), key, fixedKey("other"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	chained, err := wire.SignChain("t", []byte("payload"), [][]byte{[]byte("leaf")}, key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(msg)
+	f.Add(chained)
+	f.Add(append([]byte{0xd8, 97}, msg[2:]...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parsed, err := wire.ParseSigned("t", data, 1<<16)
+		if err != nil {
+			return
+		}
+		if parsed.Verify(key.Public()) == nil && string(parsed.Payload) != "payload" {
+			t.Fatal("verified a payload that was never signed")
+		}
+		if more, err := wire.AddSignature(data, "t", 1<<16, fixedKey("third")); err == nil {
+			again, err := wire.ParseSigned("t", more, 1<<17)
+			if err != nil || again.Verify(fixedKey("third").Public()) != nil || len(again.Signatures) != len(parsed.Signatures)+1 {
+				t.Fatalf("a signature added to what parsed: %v", err)
+			}
+		}
+		if _, err := wire.Merge("t", data, msg, 1<<16); err == nil && string(parsed.Payload) != "payload" {
+			t.Fatal("merged signatures over other bytes")
+		}
+	})
+}
+
+// FuzzOpen opens any bytes with a key that nothing was sealed to.
+func FuzzOpen(f *testing.F) {
+	key, err := wire.KeyFromSeed(pattern(1, 32))
+	if err != nil {
+		f.Fatal(err)
+	}
+	info := wire.Sum("fuzz")
+	sealed, err := wire.Seal(wire.NewKey().Public(), "t", info, []byte("secret"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := key.Open("t", info, data, 1<<16); err == nil {
+			t.Fatal("opened what nobody sealed to this key")
+		}
+	})
+}
