@@ -38,13 +38,13 @@ func (p person) server() members.Server {
 
 // domain is a domain of three admins, threshold two, with one server.
 type domain struct {
-	t       *testing.T
+	t       testing.TB
 	a, b, c person
 	server  person
 	state   *members.State
 }
 
-func newDomain(t *testing.T) *domain {
+func newDomain(t testing.TB) *domain {
 	t.Helper()
 	d := &domain{t: t, a: newPerson("ann"), b: newPerson("bob"), c: newPerson("cyd"), server: newPerson("s1")}
 	g := members.Genesis{

@@ -5,6 +5,7 @@ package wire_test
 import (
 	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"os"
 	"testing"
 
@@ -37,6 +38,8 @@ type signedVector struct {
 	Payload string `json:"payload"`
 	Message string `json:"message"`
 }
+
+var update = flag.Bool("update", false, "write testdata/vectors.json anew")
 
 const vectorFile = "testdata/vectors.json"
 
@@ -75,8 +78,8 @@ func hashes(link wire.Link) []hashVector {
 	}
 }
 
-// TestVectors compares with the file. With CLAVIGER_WRITE_VECTORS=1 it writes
-// the file instead and fails: a changed vector is a changed protocol.
+// TestVectors compares with the file. With -update it writes the file
+// instead and fails: a changed vector is a changed protocol.
 func TestVectors(t *testing.T) {
 	want := computed(t)
 	data, err := json.MarshalIndent(want, "", "  ")
@@ -84,14 +87,14 @@ func TestVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	data = append(data, '\n')
-	if os.Getenv("CLAVIGER_WRITE_VECTORS") == "1" {
+	if *update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(vectorFile, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		t.Fatalf("wrote %s; run again without CLAVIGER_WRITE_VECTORS", vectorFile)
+		t.Fatalf("wrote %s; run again without -update", vectorFile)
 	}
 	have, err := os.ReadFile(vectorFile)
 	if err != nil {
