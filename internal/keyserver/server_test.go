@@ -251,12 +251,17 @@ func (r *rig) asAdmin(method, path string, body []byte) (int, []byte) {
 }
 
 func (r *rig) tryAdmin(method, path string, body []byte) (int, []byte, error) {
-	signer := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: r.admin, Clock: clock.System()}
-	auth, err := signer.Sign(method, path, body)
+	return r.tryDo(r.client(nil), method, path, body, r.authorization(method, path, body))
+}
+
+// authorization is the header of a request that the admin signs.
+func (r *rig) authorization(method, path string, body []byte) string {
+	r.t.Helper()
+	auth, err := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: r.admin, Clock: clock.System()}.Sign(method, path, body)
 	if err != nil {
-		return 0, nil, err
+		r.t.Fatal(err)
 	}
-	return r.tryDo(r.client(nil), method, path, body, auth)
+	return auth
 }
 
 // replay reads the log as an admin does.

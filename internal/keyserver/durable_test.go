@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"claviger/internal/audit"
+	"claviger/internal/authority"
+	"claviger/internal/keyserver"
+	"claviger/internal/testkit/faultfs"
+	"claviger/internal/wire"
+)
+
+// traced lists what a server did, as strace saw it: "request" when bytes of a
+// connection were read, "sync FILE" when that returned, "answer" when bytes for a
+// connection began to leave.
+func traced(t *testing.T, file string, from int64) []string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := regexp.MustCompile(`^(\d+) +(\w+)\(\d+<([^>]*)`)
+	resumed := regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>`)
+	var events []string
+	running := map[string]string{} // file by thread
+	for line := range strings.Lines(string(data[from:])) {
+		m := call.FindStringSubmatch(line)
+		if m != nil {
+			running[m[1]] = m[3]
+		} else if m = resumed.FindStringSubmatch(line); m == nil {
+			continue
+		}
+		on, begins := running[m[1]], len(m) == 4
+		socket := strings.HasPrefix(on, "TCP") || strings.HasPrefix(on, "socket:")
+		done := regexp.MustCompile(`= \d+( \(.*\))?\s*$`).MatchString(line)
+		switch name := m[2]; {
+		case name == "read" && socket && done && !strings.Contains(line, "= 0"):
+			events = append(events, "request")
+		case (name == "write" || name == "sendto") && socket && begins:
+			events = append(events, "answer")
+		case strings.HasSuffix(name, "sync") && done:
+			events = append(events, "sync "+filepath.Base(on))
+		}
+	}
+	return events
+}
+
+// TestSyncsComeBeforeAnswers watches the system calls of a server: the leaf, and
+// for a change the record between its two leaves, are on the disk before the
+// first byte of the answer leaves.
+func TestSyncsComeBeforeAnswers(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Fatal("strace is not installed: apt-get install strace")
+	}
+	r := processRig(t)
+	file := filepath.Join(t.TempDir(), "trace")
+	server := r.spawn(strace, "-f", "-yy", "-s", "0", "-o", file, "-e", "trace=fdatasync,fsync,read,write,sendto")
+	defer func() { server.stdin.Close(); _ = server.cmd.Wait() }()
+	r.createKey("k", authority.AES256)
+	app := r.enroll("app1")
+	r.allow(`permit(principal, action, resource);`)
+	c := r.client(app.identity())
+	c.Transport.(*http.Transport).DisableKeepAlives = false
+	defer c.CloseIdleConnections()
+	watch := func(method, path string, body []byte, auth string) []string {
+		t.Helper()
+		r.do(c, "GET", "/v1/health", nil, "") // the handshake is over
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, out := r.do(c, method, path, body, auth); status != 200 {
+			t.Fatalf("%s: %d %s", path, status, out)
+		}
+		// What strace writes may come a moment after what it has seen.
+		for range 100 {
+			events := traced(t, file, info.Size())
+			if start := slices.Index(events, "request"); start >= 0 {
+				if end := slices.Index(events[start:], "answer"); end >= 0 {
+					return events[start : start+end]
+				}
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+		t.Fatalf("%s: no answer was seen", path)
+		return nil
+	}
+	request, _ := r.request(app, dataKey("k", "encrypt"), 30*time.Second)
+	denied, _ := r.request(app, dataKey("absent", "encrypt"), 30*time.Second)
+	for name, body := range map[string][]byte{"release": request, "refusal": denied} {
+		if events := watch("POST", "/v1/exchange", body, ""); !slices.Contains(events, "sync journal") {
+			t.Errorf("before a %s: %q", name, events)
+		}
+	}
+	if events := watch("POST", "/v1/use", []byte(`{"items":[{"op":"encrypt","key":"k","plaintext":"aGVsbG8="}]}`), ""); !slices.Contains(events, "sync journal") {
+		t.Errorf("before the result of a use: %q", events)
+	}
+	entry, err := r.replay().Entry(authority.KindKeyDisable, authority.KeyRef{ID: r.keyOf("k").ID}, time.Now().Add(time.Hour), r.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := watch("POST", "/v1/admin/entries", entry, r.authorization("POST", "/v1/admin/entries", entry))
+	if !follow(events, "sync journal", "sync state.db", "sync journal") {
+		t.Errorf("before a change is acknowledged: %q", events)
+	}
+}
+
+// follow reports whether the steps occur in this order.
+func follow(events []string, steps ...string) bool {
+	for _, e := range events {
+		if len(steps) > 0 && e == steps[0] {
+			steps = steps[1:]
+		}
+	}
+	return len(steps) == 0
+}
+
+// TestPowerLoss cuts the power of the disk that holds the audit log, at random
+// points and with whatever was not synced lost or torn: every grant that left
+// has its leaf in what is found afterwards. The store's file is bbolt's to
+// protect (internal/store/bbolt); that it is synced before an answer leaves is
+// TestSyncsComeBeforeAnswers.
+func TestPowerLoss(t *testing.T) {
+	disk := memFS{faultfs.New(3)}
+	r := newRigWith(t, setup{serve: func(o *keyserver.Options) { o.AuditFS = disk }})
+	r.createKey("k", authority.AES256)
+	app := r.enroll("app1")
+	r.allow(`permit(principal, action, resource);`)
+	p := &promised{}
+	const cuts = 25
+	for i := range cuts {
+		left := rand.IntN(40)
+		disk.SetFault(func(op faultfs.Op) error {
+			if left--; left < 0 {
+				return errors.New("the power is gone")
+			}
+			return nil
+		})
+		c := r.client(app.identity())
+		for n := 1; p.try(r, app, c, n) == nil; n += 2 {
+		}
+		r.stop()
+		<-r.ended
+		disk = memFS{disk.Crash(uint64(i))}
+		r.start(r.open())
+		if err := r.auditHolds(p.grants); err != nil {
+			t.Fatalf("cut %d: %v", i, err)
+		}
+	}
+	if len(p.grants) < cuts {
+		t.Errorf("only %d grants between %d cuts", len(p.grants), cuts)
+	}
+	t.Logf("%d cuts, %d grants", cuts, len(p.grants))
+}
+
+// auditHolds verifies the exported audit logs against grants that clients hold.
+func (r *rig) auditHolds(grants []*wire.Grant) error {
+	r.t.Helper()
+	status, archive := r.asAdmin("GET", "/v1/admin/audit/export", nil)
+	if status != 200 {
+		return fmt.Errorf("export: %d", status)
+	}
+	o := audit.VerifyOptions{Domain: r.founded.Domain, Keys: map[wire.ServerID]ed25519.PublicKey{r.founded.Server: r.serverKey().(ed25519.PublicKey)}}
+	for _, g := range grants {
+		o.Receipts = append(o.Receipts, audit.Receipts(g)...)
+	}
+	if at, ok := r.replay().Anchor(r.founded.Server); ok {
+		o.Anchors = append(o.Anchors, audit.Anchor{Server: r.founded.Server, Checkpoint: at, Source: "authority log"})
+	}
+	report, err := audit.Verify(o, bytes.NewReader(archive))
+	if err != nil {
+		return err
+	}
+	if !report.OK() || len(report.Logs) != 1 {
+		return fmt.Errorf("%d logs, faults %+v", len(report.Logs), report.Faults[:min(3, len(report.Faults))])
+	}
+	return nil
+}
