@@ -61,6 +61,8 @@ type Client struct {
 
 	mu        sync.Mutex // guards what follows
 	newsTried time.Duration
+	ending    *time.Timer // wipes what has ended; nil if nothing is at hand
+	more      bool        // leases came while ending was set
 	newsBusy  bool
 	renewBusy bool
 	renewed   time.Duration // boot time of the last try
@@ -129,6 +131,9 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	closed := c.closed
 	c.closed = true
+	if c.ending != nil {
+		c.ending.Stop()
+	}
 	c.mu.Unlock()
 	if closed {
 		return nil

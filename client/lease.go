@@ -134,6 +134,7 @@ func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*lease
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrIntegrity, err)
 	}
+	c.endLater(time.Duration(item.Lease)*time.Second - c.view.Elapsed(answer))
 	return leases.New(leases.Terms{
 		Item: item.GrantItem, Epoch: answer.Epoch, Server: answer.Server, Grant: wire.Sum("receipt", answer.Grant),
 		Age: func() time.Duration { return c.view.Elapsed(answer) },
@@ -170,3 +171,28 @@ func (c *Client) use(ctx context.Context, ask leases.Ask, f func(*leases.Lease, 
 // maxUses bounds how often a use is tried when the cache is too small for what
 // runs at the same time.
 const maxUses = 3
+
+// sweepEvery is how late, at most, a key that nobody uses is wiped after its
+// lease.
+const sweepEvery = time.Minute
+
+// endLater has keys wiped when their leases end, also if nobody uses the Client
+// then.
+func (c *Client) endLater(in time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.more = c.ending != nil; !c.closed && !c.more {
+		c.ending = time.AfterFunc(min(in, sweepEvery), c.dropEnded)
+	}
+}
+
+func (c *Client) dropEnded() {
+	c.cache.DropIf(func(l *leases.Lease) bool { return !c.lasts(l) })
+	c.mu.Lock()
+	more := c.more // a lease that may be on its way into the cache
+	c.ending = nil
+	c.mu.Unlock()
+	if more || c.cache.Len() > 0 {
+		c.endLater(sweepEvery)
+	}
+}
