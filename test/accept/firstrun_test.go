@@ -8,18 +8,18 @@ import (
 	"testing"
 )
 
-// firstRun reads the command lines of "A first run" from docs/cli.md.
+// firstRun reads the first block of claviger commands in README.md.
 func firstRun(t *testing.T) [][]string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/cli.md")
+	page, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(page), "## A first run\n")
-	section, _, _ := strings.Cut(rest, "\n## ")
+	_, rest, _ := strings.Cut(string(page), "\nclaviger init ")
+	block, _, _ := strings.Cut("claviger init "+rest, "```")
 	var out [][]string
-	for line := range strings.Lines(section) {
-		if command, ok := strings.CutPrefix(line, "    claviger "); ok {
+	for line := range strings.Lines(block) {
+		if command, ok := strings.CutPrefix(line, "claviger "); ok {
 			command, _, _ = strings.Cut(command, "#")
 			out = append(out, strings.Fields(command))
 		}
@@ -30,10 +30,10 @@ func firstRun(t *testing.T) [][]string {
 func TestFirstRunAsTwoUsers(t *testing.T) {
 	t.Parallel()
 	lines, ports := firstRun(t), freePorts(t, 2)
-	if len(lines) != 6 {
-		t.Fatalf("docs/cli.md shows %d commands, not 6", len(lines))
+	if len(lines) != 7 {
+		t.Fatalf("README.md shows %d commands at first, not 7: %q", len(lines), lines)
 	}
-	founding, serving, creating, inviting, enrolling, encrypting := lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
+	founding, serving, creating, inviting, enrolling := lines[0], lines[1], lines[2], lines[3], lines[4]
 	alice, app := user(t, 64001), user(t, 64002)
 	rootKey := answer{"assphrase of the root secret", rootPhrase}
 	herKey := answer{"authority key", adminPhrase}
@@ -51,11 +51,12 @@ func TestFirstRunAsTwoUsers(t *testing.T) {
 	}
 	app.run(enrolling...).ends(t, 0).says(t, "next: claviger encrypt --key")
 	app.give("cards.csv", "4929 4212 3456 7890\n")
-	app.do(encrypting...)
+	app.do(lines[5]...)
 	if strings.Contains(app.read("cards.clv"), "4929") {
 		t.Error("the ciphertext holds the plaintext")
 	}
-	if out := app.do("decrypt", "--key", tourKey, "cards.clv"); out != "4929 4212 3456 7890\n" {
+	app.do(lines[6]...)
+	if out := app.read("cards.again"); out != "4929 4212 3456 7890\n" {
 		t.Errorf("decrypted to %q", out)
 	}
 
