@@ -141,6 +141,9 @@ func (s *Session) follow(ctx context.Context, l *logCopy) error {
 		page = page[1:] // nothing after it: that is the end
 	}
 	for len(page) > 0 {
+		if len(l.fresh) > maxRecords {
+			return fmt.Errorf("%w: its log is larger than %d bytes", ErrIntegrity, maxRecords)
+		}
 		for _, opened := range page {
 			if err := l.take(opened, s.p.Domain); err != nil {
 				return fmt.Errorf("%w: %w", ErrIntegrity, err)

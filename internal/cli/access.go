@@ -90,10 +90,14 @@ type changeResult struct {
 	Applied bool        `json:"applied"`
 	Epoch   string      `json:"epoch,omitempty"`
 	Pending *pendingRow `json:"pending,omitempty"`
+	// Unchanged: it was so already, and nothing was signed.
+	Unchanged bool `json:"unchanged,omitempty"`
 }
 
 func (r changeResult) human(p *printer) {
 	switch {
+	case r.Unchanged:
+		p.line("%s", r.Summary)
 	case r.DryRun:
 		p.line("This would %s", r.Summary)
 		for _, line := range r.Diff {
@@ -164,6 +168,9 @@ func (e *env) runChange(ctx context.Context, c changeFlags, build func(*admin.Se
 	}
 	defer s.Close()
 	kind, payload, err := build(s)
+	if errors.Is(err, admin.ErrNoChange) {
+		return e.show(changeResult{Kind: kind, Summary: err.Error(), Applied: true, Epoch: s.State().Epoch.String(), Unchanged: true})
+	}
 	if err != nil {
 		return asBuildFailure(err)
 	}
@@ -183,13 +190,17 @@ func (e *env) finish(r changeResult) error {
 }
 
 // asBuildFailure turns what a payload could not be built from into a usage
-// failure, unless it says something of the domain.
+// failure, unless it says something of the domain or its server.
 func asBuildFailure(err error) error {
-	if errors.Is(err, admin.ErrNotFound) || errors.Is(err, admin.ErrNoChange) {
+	_, failure := errors.AsType[*Failure](err)
+	_, refusal := errors.AsType[*admin.ServerError](err)
+	if failure || refusal {
 		return err
 	}
-	if _, ok := errors.AsType[*Failure](err); ok {
-		return err
+	for _, o := range adminOutcomes() {
+		if errors.Is(err, o.err) {
+			return err
+		}
 	}
 	return usagef("%v", err)
 }

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -115,7 +116,7 @@ func (e *env) createKey(ctx context.Context, c changeFlags, p authority.KeyCreat
 	}
 	// Asked first: a key whose policy can't be written should not be made.
 	for _, who := range allow {
-		if _, _, err := admin.Allow(s.State(), who, p.Name, nil, ""); err != nil {
+		if _, _, err := admin.Allow(s.State(), who, p.Name, nil, ""); err != nil && !errors.Is(err, admin.ErrNoChange) {
 			return usagef("--allow: %v", err)
 		}
 	}
@@ -125,6 +126,9 @@ func (e *env) createKey(ctx context.Context, c changeFlags, p authority.KeyCreat
 	}
 	for _, who := range allow {
 		set, _, err := admin.Allow(s.State(), who, p.Name, nil, c.reason)
+		if errors.Is(err, admin.ErrNoChange) {
+			continue // a policy that waited for this key
+		}
 		if err != nil {
 			return fmt.Errorf("the key was created, its policy was not: %w", err)
 		}
@@ -150,7 +154,11 @@ func (e *env) createKey(ctx context.Context, c changeFlags, p authority.KeyCreat
 }
 
 func (e *env) afterKeyCreate(name string, allow []string, done []changeResult) {
+	waits := len(done) > 0 && done[len(done)-1].Pending != nil
 	for _, who := range allow[min(len(done), len(allow)):] {
+		if !waits {
+			break
+		}
 		e.warn("%s may not use it yet; once the change that waits is in force: claviger policy allow %s %s", who, who, name)
 	}
 	switch {

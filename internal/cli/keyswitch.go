@@ -23,22 +23,17 @@ func newKeyRotateCommand(e *env) *cobra.Command {
 		Example: "  claviger key rotate payments/cards",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.runChange(cmd.Context(), c, keyRef(authority.KindKeyRotate, args[0], &c))
+			return e.runChange(cmd.Context(), c, func(s *admin.Session) (string, any, error) {
+				k, err := admin.KeyNamed(s.State(), args[0])
+				if err != nil {
+					return "", nil, err
+				}
+				return authority.KindKeyRotate, authority.KeyRef{ID: k.ID, Reason: c.reason}, nil
+			})
 		},
 	}
 	addChangeFlags(cmd.Flags(), &c)
 	return cmd
-}
-
-// keyRef builds the payloads that name a key and no more.
-func keyRef(kind, name string, c *changeFlags) func(*admin.Session) (string, any, error) {
-	return func(s *admin.Session) (string, any, error) {
-		k, err := admin.KeyNamed(s.State(), name)
-		if err != nil {
-			return "", nil, err
-		}
-		return kind, authority.KeyRef{ID: k.ID, Reason: c.reason}, nil
-	}
 }
 
 func newKeySwitchCommand(e *env, enable bool) *cobra.Command {
@@ -53,7 +48,13 @@ func newKeySwitchCommand(e *env, enable bool) *cobra.Command {
 		Example: "  claviger key " + use[:len(use)-4] + "payments/cards",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.runChange(cmd.Context(), c, keyRef(kind, args[0], &c))
+			return e.runChange(cmd.Context(), c, func(s *admin.Session) (string, any, error) {
+				k, err := admin.KeyNamed(s.State(), args[0])
+				if err != nil {
+					return "", nil, err
+				}
+				return keySwitch(kind, k, c.reason)
+			})
 		},
 	}
 	addChangeFlags(cmd.Flags(), &c)

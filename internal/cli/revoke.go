@@ -66,6 +66,9 @@ func (e *env) runSwitch(cmd *cobra.Command, c changeFlags, args []string, all, e
 			if enable {
 				kind = authority.KindEnableAll
 			}
+			if s.State().Revoked != enable {
+				return kind, nil, fmt.Errorf("%w: everything is so already", admin.ErrNoChange)
+			}
 			return kind, authority.Subject{Reason: c.reason}, nil
 		}
 		return switchOf(s, args[0], c.reason, enable)
@@ -85,11 +88,19 @@ func switchOf(s *admin.Session, name, reason string, enable bool) (string, any, 
 		if enable {
 			kind = authority.KindKeyEnable
 		}
-		return kind, authority.KeyRef{ID: key.ID, Reason: reason}, nil
+		return keySwitch(kind, key, reason)
 	case client || wire.ValidID(name):
 		return clientSwitch(s, name, reason, enable)
 	}
 	return "", nil, fmt.Errorf("%w: neither a key nor a client is named %s", admin.ErrNotFound, name)
+}
+
+// keySwitch disables a key or takes that back.
+func keySwitch(kind string, k *authority.Key, reason string) (string, any, error) {
+	if k.Disabled == (kind == authority.KindKeyDisable) {
+		return kind, nil, fmt.Errorf("%w: key %s is so already", admin.ErrNoChange, k.Name)
+	}
+	return kind, authority.KeyRef{ID: k.ID, Reason: reason}, nil
 }
 
 // clientSwitch revokes a client or takes that back.
@@ -103,7 +114,7 @@ func clientSwitch(s *admin.Session, name, reason string, enable bool) (string, a
 		kind = authority.KindClientEnable
 	}
 	if s.State().ClientRevoked(id) != enable {
-		return "", nil, fmt.Errorf("%w: %s is so already", admin.ErrNoChange, admin.ClientName(s.State(), id))
+		return kind, nil, fmt.Errorf("%w: %s is so already", admin.ErrNoChange, admin.ClientName(s.State(), id))
 	}
 	return kind, authority.Subject{Client: id, Reason: reason}, nil
 }

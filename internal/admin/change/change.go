@@ -5,7 +5,11 @@ package change
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"claviger/internal/authority"
 	"claviger/internal/members"
@@ -148,7 +152,7 @@ func Describe(s *authority.State, body *wire.Body) (*Change, error) {
 	default:
 		c.Summary = d.rest(body.Kind, p)
 	}
-	c.Lines = d.lines
+	c.Summary, c.Lines = plain(c.Summary), d.lines
 	return c, nil
 }
 
@@ -192,17 +196,30 @@ type describer struct {
 
 // set notes a field of something new.
 func (d *describer) set(name string, value any) {
-	d.lines = append(d.lines, fmt.Sprintf("+ %s: %v", name, value))
+	d.lines = append(d.lines, fmt.Sprintf("+ %s: %s", name, plain(value)))
 }
 
 // change notes a field with the value it has now, if that differs.
 func (d *describer) change(name string, old, new any) {
-	was, is := fmt.Sprint(old), fmt.Sprint(new)
+	was, is := plain(old), plain(new)
 	if was == is {
 		d.lines = append(d.lines, fmt.Sprintf("  %s: %s", name, is))
 		return
 	}
 	d.lines = append(d.lines, fmt.Sprintf("- %s: %s", name, was), fmt.Sprintf("+ %s: %s", name, is))
+}
+
+// plain writes a value as one line. A text that could pass for another line, or
+// hide something, is quoted; so is one that begins like a quoted text.
+//
+// Security: reasons and names are whatever the proposer wrote.
+func plain(value any) string {
+	s := fmt.Sprint(value)
+	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
+	if strings.HasPrefix(s, `"`) || strings.ContainsFunc(s, odd) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 func (d *describer) reason(text string) {

@@ -103,3 +103,41 @@ func eachField(v reflect.Value, path string, f func(string, reflect.Value)) {
 		f(path, v)
 	}
 }
+
+// TestTextsStayOnTheirLine: what a proposer wrote can't pass for another line of
+// the rendering, or hide behind what a terminal does not show.
+func TestTextsStayOnTheirLine(t *testing.T) {
+	for _, text := range []string{"fine\n+ threshold: 1", "\u202etxet", "a\x1b[2K", "\xff", "\"a\\n\""} {
+		body := wire.Body{
+			Type: wire.TypeBody, Kind: authority.KindKeyDisable, ID: wire.BodyID{1}, Expires: 1,
+			Payload: wire.Marshal(authority.KeyRef{Reason: strings.ToValidUTF8(text, "\ufffd")}),
+		}
+		c, err := DescribeAlone(&body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := c.Lines[len(c.Lines)-1]
+		if len(c.Lines) != 2 || !strings.HasPrefix(last, `+ reason: "`) || strings.ContainsAny(last, "\n\x1b\u202e") {
+			t.Errorf("%q is shown as %q", text, c.Lines)
+		}
+	}
+}
+
+func FuzzDescribe(f *testing.F) {
+	for _, kind := range kinds() {
+		p := newPayload(kind)
+		fill(reflect.ValueOf(p).Elem(), 1)
+		f.Add(kind, wire.Marshal(p))
+	}
+	f.Fuzz(func(t *testing.T, kind string, payload []byte) {
+		c, err := DescribeAlone(&wire.Body{Kind: kind, Payload: payload})
+		if err != nil {
+			return
+		}
+		for _, line := range append(c.Lines, c.Summary) {
+			if strings.ContainsAny(line, "\n\x1b") {
+				t.Errorf("%q", line)
+			}
+		}
+	})
+}

@@ -41,7 +41,7 @@ func (d *describer) policy(p *authority.Policy) string {
 	d.reason(p.Reason)
 	diff := policy.Diff(d.state.Policy.Source, p.Source)
 	d.lines = append(d.lines, strings.Split(strings.TrimSuffix(diff, "\n"), "\n")...)
-	return fmt.Sprintf("replace the policy set (%d bytes, SHA-256 label %s)", len(p.Source), authority.PolicyHash(p.Source).String()[:16])
+	return fmt.Sprintf("replace the policy set (%d bytes, hash %s)", len(p.Source), authority.PolicyHash(p.Source).String()[:16])
 }
 
 func (d *describer) rule(p *authority.InviteRule) string {

@@ -27,18 +27,19 @@ func (d *describer) diff(what string, old, new []named) {
 	is := map[string]bool{}
 	for _, n := range new {
 		is[n.name] = true
+		name := plain(n.name)
 		switch text, ok := was[n.name]; {
 		case ok && text == n.text:
-			d.lines = append(d.lines, fmt.Sprintf("  %s %s: %s", what, n.name, n.text))
+			d.lines = append(d.lines, fmt.Sprintf("  %s %s: %s", what, name, plain(n.text)))
 		case ok:
-			d.lines = append(d.lines, fmt.Sprintf("- %s %s: %s", what, n.name, text), fmt.Sprintf("+ %s %s: %s", what, n.name, n.text))
+			d.lines = append(d.lines, fmt.Sprintf("- %s %s: %s", what, name, plain(text)), fmt.Sprintf("+ %s %s: %s", what, name, plain(n.text)))
 		default:
-			d.lines = append(d.lines, fmt.Sprintf("+ %s %s: %s", what, n.name, n.text))
+			d.lines = append(d.lines, fmt.Sprintf("+ %s %s: %s", what, name, plain(n.text)))
 		}
 	}
 	for _, n := range old {
 		if !is[n.name] {
-			d.lines = append(d.lines, fmt.Sprintf("- %s %s: %s", what, n.name, n.text))
+			d.lines = append(d.lines, fmt.Sprintf("- %s %s: %s", what, plain(n.name), plain(n.text)))
 		}
 	}
 }
