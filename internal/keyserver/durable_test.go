@@ -4,10 +4,12 @@ package keyserver_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,20 +27,22 @@ import (
 	"claviger/internal/wire"
 )
 
-// traced lists what a server did, as strace saw it: "request" when bytes of a
-// connection were read, "sync FILE" when that returned, "answer" when bytes for a
-// connection began to leave.
-func traced(t *testing.T, file string, from int64) []string {
+// traced lists what a server did, as strace saw it: "request" when bytes of the
+// client at this address were read, "sync FILE" when that returned, "answer" when
+// bytes for that client began to leave.
+func traced(t *testing.T, file string, from int64, client string) []string {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	call := regexp.MustCompile(`^(\d+) +(\w+)\(\d+<([^>]*)`)
+	call := regexp.MustCompile(`^(\d+) +(\w+)\(\d+<((?:->|[^>])*)>`)
 	resumed := regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>`)
 	var events []string
 	running := map[string]string{} // file by thread
-	for line := range strings.Lines(string(data[from:])) {
+	at := int64(0)
+	for line := range strings.Lines(string(data)) {
+		at += int64(len(line))
 		m := call.FindStringSubmatch(line)
 		if m != nil {
 			running[m[1]] = m[3]
@@ -46,9 +50,10 @@ func traced(t *testing.T, file string, from int64) []string {
 			continue
 		}
 		on, begins := running[m[1]], len(m) == 4
-		socket := strings.HasPrefix(on, "TCP") || strings.HasPrefix(on, "socket:")
+		socket := strings.HasPrefix(on, "TCP") && strings.HasSuffix(on, client+"]")
 		done := regexp.MustCompile(`= \d+( \(.*\))?\s*$`).MatchString(line)
 		switch name := m[2]; {
+		case at <= from: // only who was in a call by then matters
 		case name == "read" && socket && done && !strings.Contains(line, "= 0"):
 			events = append(events, "request")
 		case (name == "write" || name == "sendto") && socket && begins:
@@ -76,7 +81,15 @@ func TestSyncsComeBeforeAnswers(t *testing.T) {
 	app := r.enroll("app1")
 	r.allow(`permit(principal, action, resource);`)
 	c := r.client(app.identity())
+	client := ""
 	c.Transport.(*http.Transport).DisableKeepAlives = false
+	c.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			client = conn.LocalAddr().String()
+		}
+		return conn, err
+	}
 	defer c.CloseIdleConnections()
 	watch := func(method, path string, body []byte, auth string) []string {
 		t.Helper()
@@ -90,7 +103,7 @@ func TestSyncsComeBeforeAnswers(t *testing.T) {
 		}
 		// What strace writes may come a moment after what it has seen.
 		for range 100 {
-			events := traced(t, file, info.Size())
+			events := traced(t, file, info.Size(), client)
 			if start := slices.Index(events, "request"); start >= 0 {
 				if end := slices.Index(events[start:], "answer"); end >= 0 {
 					return events[start : start+end]
