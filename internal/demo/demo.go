@@ -63,6 +63,13 @@ const (
 	configFile = "claviger.toml"
 )
 
+// Where a demo listens if nobody else does, and where it does otherwise.
+const (
+	usualAPI     = "127.0.0.1:8443"
+	usualMetrics = "127.0.0.1:9464"
+	anyPort      = "127.0.0.1:0"
+)
+
 // ErrNotEmpty means that the directory is in use for something else.
 var ErrNotEmpty = install.ErrNotEmpty
 
@@ -105,7 +112,13 @@ func Open(ctx context.Context, o Options) (*Demo, error) {
 	if err := d.makeDir(); err != nil {
 		return nil, err
 	}
-	if err := d.open(ctx); err != nil {
+	err := d.open(ctx, usualAPI, usualMetrics)
+	if errors.Is(err, errNoStart) { // somebody took a port after it was found free
+		if err = d.clear(); err == nil {
+			err = d.open(ctx, anyPort, anyPort)
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.Remove())
 	}
 	return d, nil
@@ -136,6 +149,12 @@ func (d *Demo) Remove() error {
 	if !d.existed {
 		return os.RemoveAll(d.Dir)
 	}
+	return d.clear()
+}
+
+// clear stops the server and empties the directory.
+func (d *Demo) clear() error {
+	d.halt()
 	entries, err := os.ReadDir(d.Dir)
 	for _, entry := range entries {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(d.Dir, entry.Name())))
@@ -163,9 +182,9 @@ func (d *Demo) halt() {
 // path is a name in the demo's directory.
 func (d *Demo) path(name ...string) string { return filepath.Join(append([]string{d.Dir}, name...)...) }
 
-func (d *Demo) open(ctx context.Context) error {
+func (d *Demo) open(ctx context.Context, api, metrics string) error {
 	d.o.Progress("founding a trust domain")
-	metrics, err := d.found(ctx)
+	metrics, err := d.found(ctx, api, metrics)
 	if err != nil {
 		return err
 	}
@@ -182,13 +201,14 @@ func (d *Demo) open(ctx context.Context) error {
 	return nil
 }
 
-// found makes the admin's profile and the domain.
-func (d *Demo) found(ctx context.Context) (metrics string, err error) {
-	d.Address, err = freePort("127.0.0.1:8443")
+// found makes the admin's profile and the domain. Of each address it takes the
+// port if that is free, else another.
+func (d *Demo) found(ctx context.Context, api, metrics string) (_ string, err error) {
+	d.Address, err = freePort(api)
 	if err != nil {
 		return "", err
 	}
-	if metrics, err = freePort("127.0.0.1:9464"); err != nil {
+	if metrics, err = freePort(metrics); err != nil {
 		return "", err
 	}
 	unlock, rootKey := secret.Random(root.MinKey), secret.Random(root.MinKey)

@@ -21,6 +21,9 @@ const (
 	startPoll   = 20 * time.Millisecond
 )
 
+// errNoStart means that the server ended before it served.
+var errNoStart = errors.New("the server did not start")
+
 // serve runs `claviger server` and waits until it says that it serves.
 func (d *Demo) serve(ctx context.Context) error {
 	log, err := os.OpenFile(d.path(fileLog), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -45,7 +48,7 @@ func (d *Demo) serve(ctx context.Context) error {
 		return fmt.Errorf("the server was not ready within %v", startWithin)
 	}
 	text, _ := os.ReadFile(d.path(fileLog)) // unreadable is as good as empty
-	return fmt.Errorf("the server did not start: %s", strings.TrimSpace(string(text)))
+	return fmt.Errorf("%w: %s", errNoStart, strings.TrimSpace(string(text)))
 }
 
 // watch hears a program's first line and its end.
