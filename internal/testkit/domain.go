@@ -34,6 +34,7 @@ import (
 	"strconv"
 	"testing"
 
+	"claviger/internal/audit"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
@@ -58,6 +59,8 @@ type Options struct {
 	Sealing root.Sealing
 	// Unlock opens what Sealing sealed; needed with it.
 	Unlock func() root.Unlock
+	// AuditFS is where the audit log lies; nil: the operating system's.
+	AuditFS audit.FS
 }
 
 // Domain is a trust domain with one honest server.
@@ -69,6 +72,7 @@ type Domain struct {
 	ended   chan error
 	stop    context.CancelFunc
 	carrier *tls.Certificate
+	pin     wire.Hash
 
 	Dir     string // the server's data directory
 	Admins  []ed25519.PrivateKey
@@ -149,12 +153,12 @@ func (d *Domain) Start() {
 
 // TryStart is Start for a server that may refuse.
 func (d *Domain) TryStart() error {
-	cert, _, err := tlscert.SelfSigned(d.o.Clock)
+	cert, pin, err := tlscert.SelfSigned(d.o.Clock)
 	if err != nil {
 		return err
 	}
 	server, err := keyserver.New(keyserver.Options{
-		Dir: d.Dir, Domain: d.Founded.Domain, Clock: d.o.Clock, Logger: d.o.Logger, TLS: &cert,
+		Dir: d.Dir, Domain: d.Founded.Domain, Clock: d.o.Clock, Logger: d.o.Logger, TLS: &cert, AuditFS: d.o.AuditFS,
 	})
 	if err != nil {
 		return err
@@ -166,7 +170,7 @@ func (d *Domain) TryStart() error {
 	if err := server.Unseal(context.Background(), secretRoot); err != nil {
 		return err
 	}
-	d.cert = cert
+	d.cert, d.pin = cert, pin
 	d.serve(server)
 	return nil
 }
@@ -201,6 +205,14 @@ func (d *Domain) Stop() {
 	d.Server = nil
 }
 
+// Abandon ends a server that can't end in order, such as one whose audit log can't
+// be written, and returns what it said.
+func (d *Domain) Abandon() error {
+	d.stop()
+	d.Server = nil
+	return <-d.ended
+}
+
 // Restart ends the server and starts it again.
 func (d *Domain) Restart() {
 	d.tb.Helper()
@@ -212,7 +224,20 @@ func (d *Domain) Restart() {
 func (d *Domain) Clock() clock.Clock { return d.o.Clock }
 
 // Pin is the hash of the server's TLS key.
-func (d *Domain) Pin() wire.Hash { return wire.KeyHash(d.cert.PrivateKey.(crypto.Signer).Public()) }
+func (d *Domain) Pin() wire.Hash { return d.pin }
+
+// UnlockWith changes what opens the root at the next start.
+func (d *Domain) UnlockWith(unlock func() root.Unlock) { d.unlock = unlock }
+
+// Adopt turns to a server of the same directory that runs in another process.
+func (d *Domain) Adopt(address string) {
+	d.tb.Helper()
+	// Nothing is believed of this connection but who is at its other end.
+	conn, err := tls.Dial("tcp", address, &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true})
+	d.must(err)
+	defer conn.Close()
+	d.Address, d.pin = address, wire.KeyHash(conn.ConnectionState().PeerCertificates[0].PublicKey)
+}
 
 // Introduction fetches what the server says of itself, verified.
 func (d *Domain) Introduction() (signed []byte, descriptor *wire.Descriptor, state *members.State) {
