@@ -348,6 +348,10 @@ func TestMembership(t *testing.T) {
 	if err := w.open(sealed); !errors.Is(err, ErrIntegrity) {
 		t.Errorf("from the fenced server: %v", err)
 	}
+	// Calls that nobody signs must not reach it either.
+	if _, err := w.client.net.introduced(t.Context(), w.client.net.servers[0], false); !errors.Is(err, ErrIntegrity) {
+		t.Errorf("a fenced server introduces itself: %v", err)
+	}
 	w.server.Lie.Introduction = func(in *wire.Introduction) { in.Members = before }
 	w.client = w.dial(w.server)
 	if err := w.open(sealed); !errors.Is(err, ErrRollback) {
