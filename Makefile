@@ -51,6 +51,6 @@ bench: go-version ## the figures of docs/performance.md, as a table, in some min
 	@mkdir -p $(BIN); go build -C tools -o ../$(BIN)/benchtable ./benchtable
 	@$(BIN)/benchtable -benchtime $(BENCHTIME) -only '$(ONLY)'
 
-bench-big: go-version ## long benchmarks: the bench module, minutes and gigabytes
-	@test -f bench/go.mod || { echo "bench-big: there is no bench module in this tree" >&2; exit 1; }
-	cd bench && go test -run '^$$' -bench . -benchmem -benchtime 10s -timeout 60m ./...
+bench-big: go-version ## the long ones: a start with 100,000 keys, made on a file system in memory if there is one
+	TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo $${TMPDIR:-/tmp}) \
+	  go test -run '^$$' -bench '^BenchmarkLargeStart$$' -benchtime 3x -timeout 120m ./test/bench

@@ -11,6 +11,7 @@ const (
 	speed form = iota // MB/s
 	span              // time for one
 	rate              // so many a second
+	size              // resident memory
 )
 
 // row is one line of the table: what it says, and the benchmark behind it.
@@ -49,13 +50,17 @@ var rows = []row{
 	{"Key server, parts", "durable audit leaf, 64 callers", "./internal/audit", "Enter/64", rate, "", ""},
 	{"Key server, parts", "verify a client's signed request", "./internal/authn", "VerifyRequest", span, "", ""},
 
+	{"Key server, from its files to ready", "start with 1 key", "./test/bench", "Start/keys=1", span, "", ""},
+	{"Key server, from its files to ready", "start with 1,000 keys", "./test/bench", "Start/keys=1000", span, "", ""},
+	{"Key server, from its files to ready", "memory then", "./test/bench", "Start/keys=1000", size, "", ""},
+
 	{"Key server over mutual TLS, client on the same processors", "release of a key", "./internal/keyserver", "Release", rate, "", ""},
 	{"Key server over mutual TLS, client on the same processors", "encrypt 32 bytes on the server", "./internal/keyserver", "UseOverTLS", rate, "", ""},
 }
 
 // cells are the columns: what, figure, compared, allocations.
 func (r row) cells(f figures) ([]string, error) {
-	unit := map[form]string{speed: "MB/s", span: "ns/op", rate: "ns/op"}[r.form]
+	unit := map[form]string{speed: "MB/s", span: "ns/op", rate: "ns/op", size: "MiB-RSS"}[r.form]
 	v, err := f.median(r.pkg, r.name, unit)
 	if err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func (r row) cells(f figures) ([]string, error) {
 		compared = fmt.Sprintf("%.2f × %s", v/base, r.toWhat)
 	}
 	allocs := ""
-	if n, err := f.median(r.pkg, r.name, "allocs/op"); err == nil && r.form == span {
+	if n, err := f.median(r.pkg, r.name, "allocs/op"); err == nil && r.form == span && v < 1e6 {
 		allocs = fmt.Sprintf("%.0f", n)
 	}
 	return []string{r.what, r.form.show(v), compared, allocs}, nil
@@ -80,6 +85,8 @@ func (f form) show(v float64) string {
 	switch {
 	case f == speed:
 		return fmt.Sprintf("%s MB/s", digits(v))
+	case f == size:
+		return fmt.Sprintf("%s MiB", digits(v))
 	case f == rate:
 		return fmt.Sprintf("%s/s", digits(1e9/v))
 	case v < 1e3:
