@@ -295,7 +295,7 @@ func TestDeathBetweenStoreAndHeadFile(t *testing.T) {
 	if string(l.state.Policy.Source) != "two" {
 		t.Error("the last record is not there")
 	}
-	seen := must(l.head.read())
+	seen := must(l.readHead())
 	if seen.Epoch != l.state.Epoch || seen.Head != l.state.Head || seen.Members != l.state.Members.Newest {
 		t.Error("open did not bring the head file up")
 	}
@@ -351,7 +351,7 @@ func TestAppendNotesWhatItReadFirst(t *testing.T) {
 	if _, err := k.log.Append(t.Context(), stale); !errors.Is(err, ErrRefused) {
 		t.Errorf("a policy over another one: %v", err)
 	}
-	if seen := must(k.log.head.read()); seen.Epoch != k.epoch() || k.epoch().Position != 3 {
+	if seen := must(k.log.readHead()); seen.Epoch != k.epoch() || k.epoch().Position != 3 {
 		t.Errorf("at %s, the head file says %s", k.epoch(), seen.Epoch)
 	}
 }

@@ -5,10 +5,8 @@ package authority
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
+	"claviger/internal/authority/atrest"
 	"claviger/internal/wire"
 )
 
@@ -38,37 +36,20 @@ const (
 	maxHead      = 1 << 10
 )
 
-// headFile is the server's own memory of the log, against a store that goes
-// back. It is replaced whole: written beside, synced, renamed, directory synced.
-type headFile struct {
-	path string
-	box  box
-}
-
-func (h headFile) write(r headRecord) error {
-	r.Type = typeHead
-	sealed := h.box.seal(wire.Marshal(r), []byte(typeHead))
-	if err := replaceFile(h.path, sealed); err != nil {
-		return fmt.Errorf("write head file: %w", err)
-	}
-	return nil
-}
-
-// read returns nil without an error if there is no head file.
-func (h headFile) read() (*headRecord, error) {
-	sealed, err := os.ReadFile(h.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// readHead returns nil without an error if there is no head file.
+func (l *Log) readHead() (*headRecord, error) {
+	plain, err := l.head.Read([]byte(typeHead))
+	if errors.Is(err, atrest.ErrSeal) {
+		return nil, fmt.Errorf("%w: head file: %w", ErrLog, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read head file: %w", err)
 	}
-	plain, err := h.box.open(sealed, []byte(typeHead))
-	if err != nil {
-		return nil, fmt.Errorf("%w: head file: %w", ErrLog, err)
+	if plain == nil {
+		return nil, nil
 	}
 	var r headRecord
-	if err := wire.Unmarshal(plain, &r, maxHead); err != nil || r.Type != typeHead || r.Domain != h.box.domain {
+	if err := wire.Unmarshal(plain, &r, maxHead); err != nil || r.Type != typeHead || r.Domain != l.o.Domain {
 		return nil, fmt.Errorf("%w: head file: %w", ErrLog, wire.ErrMalformed)
 	}
 	return &r, nil
@@ -80,7 +61,7 @@ func (l *Log) extendsHead() error {
 	if l.o.HeadPath == "" || l.o.Fresh {
 		return nil
 	}
-	seen, err := l.head.read()
+	seen, err := l.readHead()
 	if err != nil {
 		return err
 	}
@@ -125,36 +106,13 @@ func (l *Log) remember() error {
 	if l.o.HeadPath == "" {
 		return nil
 	}
-	return l.head.write(headRecord{
-		Domain: l.o.Domain, Epoch: l.state.Epoch, Head: l.state.Head, Members: l.state.Members.Newest,
-	})
-}
-
-func replaceFile(path string, data []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+	r := headRecord{
+		Type: typeHead, Domain: l.o.Domain, Epoch: l.state.Epoch, Head: l.state.Head, Members: l.state.Members.Newest,
 	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
+	if err := l.head.Write(wire.Marshal(r), []byte(typeHead)); err != nil {
+		return fmt.Errorf("write head file: %w", err)
 	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return nil
 }
 
 // AcceptRollback is the body that a quorum signs (type string

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"claviger/internal/authority/atrest"
 	"claviger/internal/clock"
 	"claviger/internal/members"
 	"claviger/internal/secret"
@@ -29,7 +30,7 @@ var ErrAhead = errors.New("the clock is behind the authority log")
 const (
 	maxAhead   = 30 * time.Second // how far a record may lie ahead of a server's clock
 	aheadPause = time.Second      // between two tries to take a record that does
-	maxRetries = 16               // how often Append runs after a moving head
+	maxRetries = 64               // how often Append runs after a moving head
 	batchSize  = 4 << 20          // bytes of records that are opened before they are folded
 )
 
@@ -55,9 +56,9 @@ type Options struct {
 // that a server which is cut off from it goes on serving.
 type Log struct {
 	o       Options
-	bodies  box
-	pending box
-	head    headFile
+	bodies  atrest.Box
+	pending atrest.Box
+	head    atrest.File
 
 	writing sync.Mutex // who changes the state: one at a time, store and all
 	ready   bool       // Open and Create are done, so the head file follows the state
@@ -110,9 +111,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 func newLog(o Options) *Log {
 	return &Log{
 		o:       o,
-		bodies:  box{o.BodySeal, o.Domain, "record"},
-		pending: box{o.SlotSeal, o.Domain, "pending"},
-		head:    headFile{o.HeadPath, box{o.LocalSeal, o.Domain, "head"}},
+		bodies:  atrest.Box{Key: o.BodySeal, Domain: o.Domain, Label: "record"},
+		pending: atrest.Box{Key: o.SlotSeal, Domain: o.Domain, Label: "pending"},
+		head:    atrest.File{Path: o.HeadPath, Box: atrest.Box{Key: o.LocalSeal, Domain: o.Domain, Label: "head"}},
 		changed: make(chan struct{}),
 	}
 }
@@ -233,7 +234,7 @@ func (l *Log) nextLink(entry []byte) wire.Link {
 }
 
 func (l *Log) record(link wire.Link, entry []byte) []byte {
-	return wire.Marshal(wire.Record{Link: link, Sealed: l.bodies.seal(entry, wire.Marshal(link))})
+	return wire.Marshal(wire.Record{Link: link, Sealed: l.bodies.Seal(entry, wire.Marshal(link))})
 }
 
 // Refresh takes in what other servers have appended. ErrLog: the store shows

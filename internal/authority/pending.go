@@ -83,7 +83,7 @@ func (l *Log) propose(ctx context.Context, entry []byte) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-	sealed := l.pending.seal(entry, []byte(body.ID.String()))
+	sealed := l.pending.Seal(entry, []byte(body.ID.String()))
 	if err := l.o.Store.Put(ctx, pendingKey(body.ID), version, sealed); err != nil {
 		return Outcome{}, fmt.Errorf("keep for signatures: %w", err)
 	}
@@ -114,7 +114,7 @@ func (l *Log) waiting(ctx context.Context, id wire.BodyID) ([]byte, uint64, erro
 	if err != nil {
 		return nil, 0, fmt.Errorf("read pending: %w", err)
 	}
-	entry, err := l.pending.open(sealed, []byte(id.String()))
+	entry, err := l.pending.Open(sealed, []byte(id.String()))
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: a pending body: %w", ErrLog, err)
 	}
@@ -153,7 +153,7 @@ func (l *Log) Pending(ctx context.Context) ([]Pending, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list pending: %w", err)
 		}
-		entry, err := l.pending.open(slot.Value, []byte(slot.Key[len(pendingPrefix):]))
+		entry, err := l.pending.Open(slot.Value, []byte(slot.Key[len(pendingPrefix):]))
 		if err != nil {
 			continue // a slot that a hostile store put there
 		}
@@ -197,7 +197,7 @@ func (l *Log) roomFor(ctx context.Context, signers []string) error {
 		if err != nil {
 			return fmt.Errorf("list pending: %w", err)
 		}
-		entry, err := l.pending.open(slot.Value, []byte(slot.Key[len(pendingPrefix):]))
+		entry, err := l.pending.Open(slot.Value, []byte(slot.Key[len(pendingPrefix):]))
 		if err != nil {
 			continue
 		}

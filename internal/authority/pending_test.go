@@ -158,7 +158,7 @@ func TestCompletedButNotApplied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.store.Put(t.Context(), key, version, k.log.pending.seal(full, []byte(out.Pending.ID.String()))); err != nil {
+	if err := k.store.Put(t.Context(), key, version, k.log.pending.Seal(full, []byte(out.Pending.ID.String()))); err != nil {
 		t.Fatal(err)
 	}
 	w := k.waiting()

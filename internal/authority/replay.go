@@ -111,7 +111,7 @@ func (l *Log) open(rec store.Record) (*wire.Opened, error) {
 	if r.Link.Epoch.Position != rec.Index {
 		return nil, fmt.Errorf("%w: record %d stands where record %d belongs", ErrLog, r.Link.Epoch.Position, rec.Index)
 	}
-	entry, err := l.bodies.open(r.Sealed, wire.Marshal(r.Link))
+	entry, err := l.bodies.Open(r.Sealed, wire.Marshal(r.Link))
 	if err != nil {
 		return nil, fmt.Errorf("%w: record %d: %w", ErrLog, rec.Index, err)
 	}

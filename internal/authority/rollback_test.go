@@ -167,7 +167,7 @@ func TestForeignHeadRecords(t *testing.T) {
 		"of another type":   headRecord{Type: typeRollback, Domain: k.domain, Epoch: k.epoch(), Head: k.state().Head},
 		"of another shape":  rollback{Type: typeHead, Domain: k.domain, Epoch: k.epoch(), Head: k.state().Head},
 	} {
-		if err := replaceFile(head.path, head.box.seal(wire.Marshal(r), []byte(typeHead))); err != nil {
+		if err := head.Write(wire.Marshal(r), []byte(typeHead)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := k.open(); !errors.Is(err, ErrLog) {

@@ -4,6 +4,7 @@ package wire_test
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -16,12 +17,11 @@ func change[T any](edit func(*T)) func(sample) []byte {
 	return func(s sample) []byte { return edited(sampleNamed(s.name), edit) }
 }
 
-// refusals lists, per message, what Parse refuses although it decodes.
-func refusals() map[string]map[string]func(sample) []byte {
+// releaseRefusals lists, for messages of the log and of releases, what Parse
+// refuses although it decodes.
+func releaseRefusals() map[string]map[string]func(sample) []byte {
 	body, record, opened := change[wire.Body], change[wire.Record], change[wire.Opened]
-	descriptor, statement, release := change[wire.Descriptor], change[wire.Statement], change[wire.Release]
-	enroll, renew, enrolled := change[wire.Enroll], change[wire.Renew], change[wire.Enrolled]
-	admin, session, invite := change[wire.AdminRequest], change[wire.AdminSession], change[wire.Invite]
+	release := change[wire.Release]
 	request, grant := change[wire.Request], change[wire.Grant]
 	long := strings.Repeat("x", wire.MaxReason+1)
 	return map[string]map[string]func(sample) []byte{
@@ -84,6 +84,16 @@ func refusals() map[string]map[string]func(sample) []byte {
 			"65 keys":    release(func(r *wire.Release) { r.Keys = make([][]byte, 65) }),
 			"long token": release(func(r *wire.Release) { r.SendToken = make([]byte, 65) }),
 		},
+	}
+}
+
+// otherRefusals are refusals of what is signed or sealed by servers and admins.
+func otherRefusals() map[string]map[string]func(sample) []byte {
+	descriptor, statement := change[wire.Descriptor], change[wire.Statement]
+	enroll, renew, enrolled := change[wire.Enroll], change[wire.Renew], change[wire.Enrolled]
+	admin, session, invite := change[wire.AdminRequest], change[wire.AdminSession], change[wire.Invite]
+	long := strings.Repeat("x", wire.MaxReason+1)
+	return map[string]map[string]func(sample) []byte{
 		"descriptor": {
 			"type":      descriptor(func(d *wire.Descriptor) { d.Type = wire.TypeStatement }),
 			"HPKE key":  descriptor(func(d *wire.Descriptor) { d.HPKE = d.HPKE[1:] }),
@@ -139,6 +149,12 @@ func refusals() map[string]map[string]func(sample) []byte {
 			"no end":       invite(func(i *wire.Invite) { i.Expires = 0 }),
 		},
 	}
+}
+
+func refusals() map[string]map[string]func(sample) []byte {
+	out := releaseRefusals()
+	maps.Copy(out, otherRefusals())
+	return out
 }
 
 func manyItems(n int) []wire.Item {
