@@ -116,8 +116,6 @@ func newServer(t *testing.T, f founding) *fakeServer {
 	return s
 }
 
-func (s *fakeServer) domain() wire.DomainID { return s.options.Domain }
-
 func (s *fakeServer) serve() {
 	cert, hash, err := tlscert.SelfSigned(s.clock)
 	if err != nil {

@@ -27,7 +27,7 @@ func newApproveShowCommand(e *env) *cobra.Command {
 		Example: "  claviger approve show 3f2a9c11\n  claviger approve show 3f2a9c11 -o change.txt",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			entry, body, fromFile, err := readEntry(args[0])
+			_, body, fromFile, err := readEntry(args[0])
 			if err != nil {
 				return err
 			}
@@ -51,8 +51,8 @@ func newApproveShowCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if entry = w.Entry; out != "" {
-				if err := e.writeText(out, admin.FormatEntry(entry)); err != nil {
+			if out != "" {
+				if err := e.writeText(out, admin.FormatEntry(w.Entry)); err != nil {
 					return err
 				}
 			}
