@@ -84,25 +84,30 @@ func (t Trust) VerifyEnroll(signed *wire.Signed, inviteKey func(wire.BodyID) (cr
 	if err := t.addressed(req.Domain, req.NotAfter, now); err != nil {
 		return nil, err
 	}
-	invite, err := inviteKey(req.Invite)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
-	}
 	newKey, err := requestKey(req.CSR)
 	if err != nil {
 		return nil, err
+	}
+	invite, err := inviteKey(req.Invite)
+	if err != nil {
+		return nil, errInvite
 	}
 	// Were both the same, one of the two signatures would be a stranger's.
 	if wire.KeyHash(invite) == wire.KeyHash(newKey) {
 		return nil, refused("the invite's key asks for a certificate for itself")
 	}
-	for _, key := range []crypto.PublicKey{invite, newKey} {
-		if err := signed.Verify(key); err != nil {
-			return nil, fmt.Errorf("%w: enrolment: %w", ErrRefused, err)
-		}
+	if signed.Verify(invite) != nil {
+		return nil, errInvite
+	}
+	if err := signed.Verify(newKey); err != nil {
+		return nil, fmt.Errorf("%w: enrolment: %w", ErrRefused, err)
 	}
 	return req, nil
 }
+
+// errInvite is all that a stranger learns who guesses at invites: not whether one
+// is there (T-77).
+var errInvite = refused("the invite is not open, or this is not signed with it")
 
 // addressed holds that a message is for this domain and this minute.
 func (t Trust) addressed(domain wire.DomainID, notAfter int64, now time.Time) error {

@@ -272,8 +272,14 @@ func TestVerifyEnroll(t *testing.T) {
 	}
 	t.Run("invite not open", func(t *testing.T) {
 		none := func(wire.BodyID) (crypto.PublicKey, error) { return nil, closed }
-		if _, err := w.trust.VerifyEnroll(good.sign(t), none, w.now); !errors.Is(err, closed) || !errors.Is(err, authn.ErrRefused) {
-			t.Errorf("got %v", err)
+		_, err := w.trust.VerifyEnroll(good.sign(t), none, w.now)
+		if !errors.Is(err, authn.ErrRefused) || errors.Is(err, closed) {
+			t.Fatalf("got %v", err)
+		}
+		guessed := good
+		guessed.signers = []crypto.Signer{mallory, key}
+		if _, other := w.trust.VerifyEnroll(guessed.sign(t), lookup, w.now); other == nil || other.Error() != err.Error() {
+			t.Errorf("an invite that is there is told from one that isn't: %v; %v", other, err)
 		}
 	})
 	t.Run("of another type", func(t *testing.T) {

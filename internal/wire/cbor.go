@@ -22,10 +22,10 @@ var ErrMalformed = errors.New("malformed message")
 // erasure switch; a page of records stays under it by its size.
 const maxElements = 16384
 
-var encoder = sync.OnceValue(func() cbor.EncMode {
+var encoder = sync.OnceValue(func() cbor.UserBufferEncMode {
 	opts := cbor.CoreDetEncOptions()
 	opts.NilContainers = cbor.NilContainerAsEmpty
-	mode, err := opts.EncMode()
+	mode, err := opts.UserBufferEncMode()
 	if err != nil {
 		panic("wire: encoding options: " + err.Error())
 	}
@@ -69,8 +69,13 @@ func Unmarshal(data []byte, v any, limit int) error {
 	if err := decoder().Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: encoding", ErrMalformed)
 	}
-	again, err := encoder().Marshal(v)
-	if err != nil || !bytes.Equal(again, data) {
+	// Security: a release holds keys. The second encoding goes into a buffer of our
+	// own and not into the encoder's pool, so that it can be wiped (T-76).
+	again := bytes.NewBuffer(make([]byte, 0, len(data)+bytes.MinRead))
+	err := encoder().MarshalToBuffer(v, again)
+	same := err == nil && bytes.Equal(again.Bytes(), data)
+	clear(again.Bytes())
+	if !same {
 		return fmt.Errorf("%w: not canonical", ErrMalformed)
 	}
 	return nil
