@@ -423,6 +423,9 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("metrics hold %q", never)
 		}
 	}
+	if !strings.Contains(text, `action="propose"`) || strings.Contains(text, `action="key.create"`) {
+		t.Error("changes that people bring are not counted as one action")
+	}
 	if !strings.Contains(text, `claviger_decisions_total{action="release",decision="allowed"} 1`) {
 		t.Error("the release is not counted")
 	}

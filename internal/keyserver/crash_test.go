@@ -238,7 +238,11 @@ func TestKill(t *testing.T) {
 				}
 			})
 		}
-		<-time.After(time.Duration(rand.IntN(200)) * time.Millisecond)
+		most := 150
+		if i%8 == 7 {
+			most = 900 // long enough for a destruction
+		}
+		<-time.After(time.Duration(rand.IntN(most)) * time.Millisecond)
 		server.kill()
 		clients.Wait()
 		if i%20 == 19 || i == kills-1 {
@@ -248,7 +252,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("after %d kills", i+1)
 		}
 	}
-	if len(p.gone) == 0 || len(p.grants) == 0 {
+	if len(p.grants) == 0 || len(p.gone) == 0 && !testing.Short() {
 		t.Error("nothing was acknowledged between the kills")
 	}
 	t.Logf("%d kills; %d keys made, %d of them destroyed, %d grants: all as acknowledged", kills, len(p.keys), len(p.gone), len(p.grants))

@@ -219,6 +219,23 @@ func TestSealUnderLoad(t *testing.T) {
 	}
 }
 
+// TestCallersAreProved: the choke point answers only whom a verifier made, and
+// the server's own process gets no keys either.
+func TestCallersAreProved(t *testing.T) {
+	r := newRig(t)
+	core := r.server.OpenCore()
+	for name, caller := range map[string]*authn.Caller{
+		"nobody": nil, "a forged workload": {Kind: authn.Workload, ID: "spiffe://test/workload/app1"},
+		"a forged admin": {Kind: authn.Admin, ID: "ann"}, "the process itself": authn.LocalCaller("test"),
+	} {
+		for _, op := range []keyserver.Op{&keyserver.List{}, &keyserver.Use{Operation: "sign"}, &keyserver.ReadStatus{}, &keyserver.Propose{}} {
+			if a, err := core.Do(t.Context(), caller, op); a != nil || !errors.Is(err, keyserver.ErrUnproved) {
+				t.Errorf("%s, %T: %v, %v", name, op, a, err)
+			}
+		}
+	}
+}
+
 // TestNothingIsLeft: a server that ended holds no goroutine and no descriptor.
 func TestNothingIsLeft(t *testing.T) {
 	descriptors := func() int {
