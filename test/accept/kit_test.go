@@ -271,6 +271,15 @@ func (r result) oneError(t *testing.T, code int, parts ...string) {
 	}
 }
 
+// refuses fails unless the command failed with one error line with this in it.
+func (r result) refuses(t *testing.T, parts ...string) {
+	t.Helper()
+	if r.code == 0 {
+		t.Errorf("%s\nwas not refused", r.line)
+	}
+	r.oneError(t, r.code, parts...)
+}
+
 // screen collects what a running program writes.
 type screen struct {
 	mu   sync.Mutex

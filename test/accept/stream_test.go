@@ -5,6 +5,7 @@ package accept
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"hash"
 	"io"
 	"math/rand/v2"
@@ -157,7 +158,7 @@ func leftovers(t *testing.T, dir string) {
 	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".part") {
-			t.Errorf("%s was left behind", e.Name())
+			t.Error(fmt.Sprintf("%s was left behind", e.Name()))
 		}
 	}
 }
