@@ -129,7 +129,7 @@ func TestServersThatLieAboutChanges(t *testing.T) {
 // unknown kinds, and whose payload has something left over.
 func TestWhatCantBeShownIsNotSigned(t *testing.T) {
 	_, alice, bob := two(t)
-	key, err := bob.p.Key(phrase())
+	key, err := bob.p.Key(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -261,8 +262,13 @@ func (s *fakeServer) introduce(d wire.Descriptor, chain [][]byte) []byte {
 func (s *fakeServer) profile(name string, key *Key, demo bool) *Profile {
 	s.t.Helper()
 	dir := filepath.Join(s.t.TempDir(), name)
-	n := NewProfile{Name: name, Demo: demo, Unlock: Unlock{Passphrase: phrase()}, Cost: cheap}
-	sealed, err := authkey.Seal(name, key, n.Unlock, cheap)
+	// A key file: a passphrase costs more than all the rest of a test.
+	content := filepath.Join(s.t.TempDir(), "key")
+	if err := os.WriteFile(content, bytes.Repeat([]byte{1}, 32), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	n := NewProfile{Name: name, Demo: demo, Unlock: keyA(), KeyFile: content}
+	sealed, err := authkey.Seal(name, key, n.Unlock, root.Cost{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -291,7 +297,7 @@ func (s *fakeServer) with(p *Profile, opened *int) Options {
 		if opened != nil {
 			*opened++
 		}
-		return p.Key(phrase())
+		return p.Key(nil)
 	}}
 }
 

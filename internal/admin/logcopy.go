@@ -165,7 +165,7 @@ func (l *logCopy) reaches(now time.Time) error {
 // keep writes what is new: records first, so that the head never names one that
 // was not kept.
 func (l *logCopy) keep(p *Profile) error {
-	if l.seen != nil && l.seen.Head == l.state.Head && !l.dirty {
+	if l.seen != nil && l.seen.Head == l.state.Head && !l.dirty && len(l.fresh) == 0 {
 		return nil
 	}
 	if err := l.keepRecords(p); err != nil {
