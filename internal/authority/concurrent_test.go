@@ -151,7 +151,7 @@ func TestRecordAheadOfTheClockIsHeldBack(t *testing.T) {
 		k := newKit(t)
 		k.do(members.KindJoin, k.s2.server(), k.ann, k.bob, k.s2)
 		o := k.options(k.s2)
-		o.Fresh, o.Clock = true, shifted{clock.Process(), k.clock.Now().Sub(time.Now())}
+		o.Fresh, o.Clock = true, shifted{clock.Process(), time.Until(k.clock.Now())}
 		two := must(Open(t.Context(), o))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
