@@ -151,8 +151,8 @@ func TestAuditVerbs(t *testing.T) {
 
 func TestQuorumOfTwo(t *testing.T) {
 	d := &domain{t: t, home: ground(t)}
-	pass := d.home.path("pass")
-	bob := strings.TrimSpace(d.ok("bob", "admin", "keygen", "bob", "--passphrase-file", pass))
+	bob := strings.TrimSpace(d.ok("bob", "admin", "keygen", "bob", "--passphrase-file", d.home.path("pass")))
+	d.keygen("alice")
 	if code := d.home.run(t, d.home.initArgs("--quorum", "2of2", "--admin", bob)...); code != 0 {
 		t.Fatal(d.home.err.String())
 	}
@@ -173,7 +173,7 @@ func TestQuorumOfTwo(t *testing.T) {
 	d.fails(ExitNotFound, "nothing with this id", "bob", "approve", "show", id)
 
 	// A third admin signs a file before any server knows the key.
-	carol := strings.TrimSpace(d.ok("carol", "admin", "keygen", "carol", "--passphrase-file", pass, "--invite", invite))
+	carol := strings.TrimSpace(d.ok("carol", "admin", "keygen", "carol", "--key-file", d.home.path("root.key"), "--invite", invite))
 	d.fails(ExitDenied, "no authority key", "carol", "status")
 	out = d.fails(ExitPending, "", "alice", "admin", "add", carol, "--json")
 	id = into[changeResult](t, out).Pending.ID

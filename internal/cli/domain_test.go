@@ -28,12 +28,20 @@ type domain struct {
 func runningDomain(t *testing.T, more ...string) *domain {
 	t.Helper()
 	d := &domain{t: t, home: ground(t)}
+	d.keygen("alice")
 	if code := d.home.run(t, d.home.initArgs(more...)...); code != 0 {
 		t.Fatalf("init: %d %s", code, d.home.err.String())
 	}
 	d.start()
 	d.moved("alice")
 	return d
+}
+
+// keygen makes a profile whose key opens without a passphrase, which would cost
+// more than all the rest of a test.
+func (d *domain) keygen(name string) string {
+	d.t.Helper()
+	return strings.TrimSpace(d.ok(name, "admin", "keygen", name, "--key-file", d.home.path("root.key")))
 }
 
 // start runs the server until the test ends and learns its address.
