@@ -35,11 +35,11 @@ func TestFirstRunAsTwoUsers(t *testing.T) {
 	}
 	founding, serving, creating, inviting, enrolling := lines[0], lines[1], lines[2], lines[3], lines[4]
 	alice, app := user(t, 64001), user(t, 64002)
-	rootKey := answer{"assphrase of the root secret", rootPhrase}
-	herKey := answer{"authority key", adminPhrase}
+	rootKey := answer{asked: "assphrase of the root secret", typed: rootPhrase}
+	herKey := answer{asked: "authority key", typed: adminPhrase}
 
 	founding = append(founding, "--listen", ports[0], "--metrics", ports[1]) // 8443 may be taken where tests run
-	alice.sit(founding, rootKey, answer{"Once more", rootPhrase}, herKey, answer{"Once more", adminPhrase}).ends(0).shows("next: claviger server --dir D")
+	alice.sit(founding, rootKey, answer{asked: "Once more", typed: rootPhrase}, herKey, answer{asked: "Once more", typed: adminPhrase}).ends(0).shows("next: claviger server --dir D")
 	server := alice.sit(serving, rootKey)
 	server.shows("Serving example.org on " + ports[0] + ", unsealed").shows("next: claviger key create")
 	alice.sit(creating, herKey).ends(0).shows("next: claviger client invite app1")

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -40,8 +42,21 @@ func openTerminal(t *testing.T) (keyboard, tty *os.File) {
 	return keyboard, tty
 }
 
-// answer is what is typed when the screen asks.
-type answer struct{ asked, typed string }
+// answer is what is typed when the screen asks; with always, at every passphrase.
+type answer struct {
+	asked, typed string
+	always       bool
+}
+
+// anyPassphrase is how a question for a passphrase ends.
+var anyPassphrase = regexp.MustCompile(`(assphrase of [^\n]*|Once more): $`)
+
+func (a answer) fits(screen string) bool {
+	if a.always {
+		return anyPassphrase.MatchString(screen)
+	}
+	return strings.Contains(screen, a.asked)
+}
 
 // seated runs claviger on a terminal where somebody gives these answers, in this
 // order.
@@ -52,9 +67,15 @@ type seated struct {
 
 func (p *person) sit(args []string, answers ...answer) *seated {
 	p.t.Helper()
+	return p.sitAt(p.command("claviger", args...), answers...)
+}
+
+// sitAt is sit for a command that was prepared.
+func (p *person) sitAt(cmd *exec.Cmd, answers ...answer) *seated {
+	p.t.Helper()
 	keyboard, tty := openTerminal(p.t)
 	defer tty.Close()
-	r := &running{t: p.t, cmd: p.command("claviger", args...)}
+	r := &running{t: p.t, cmd: cmd}
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = tty, tty, tty
 	r.cmd.SysProcAttr.Setctty = true
 	r.launch()
@@ -70,9 +91,11 @@ func (r *running) converse(keyboard *os.File, answers []answer) {
 		n, err := keyboard.Read(buf)
 		r.screen.Write(buf[:n])
 		unanswered.Write(buf[:n])
-		if len(answers) > 0 && strings.Contains(unanswered.String(), answers[0].asked) {
+		if len(answers) > 0 && answers[0].fits(unanswered.String()) {
 			keyboard.WriteString(answers[0].typed + "\r")
-			answers = answers[1:]
+			if !answers[0].always {
+				answers = answers[1:]
+			}
 			unanswered.Reset()
 		}
 		if err != nil {
