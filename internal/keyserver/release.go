@@ -65,7 +65,7 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 	if out.Grant, err = wire.Sign(wire.TypeGrant, wire.Marshal(grant), c.signer); err != nil {
 		return nil, f.epoch, nil, err
 	}
-	plain := wire.Marshal(out)
+	plain := out.Encode()
 	defer secret.Wipe(plain)
 	sealed, err := wire.Seal(op.Request.HPKE, wire.TypeRelease, wire.ReleaseInfo(op.Sealed), plain)
 	if err != nil {
