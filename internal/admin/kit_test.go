@@ -41,7 +41,7 @@ var cheap = root.Cost{MemoryKiB: 19 << 10, Passes: 2, Lanes: 1}
 // fakeServer serves the admins' routes over a real authority log, and can be
 // told to lie.
 type fakeServer struct {
-	t       *testing.T
+	t       testing.TB
 	clock   *clock.Manual
 	log     *authority.Log
 	store   store.Store
@@ -67,7 +67,7 @@ type founding struct {
 	recovery  members.Recovery
 }
 
-func memberKey(t *testing.T, name string, pub crypto.PublicKey) members.Key {
+func memberKey(t testing.TB, name string, pub crypto.PublicKey) members.Key {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
@@ -79,7 +79,7 @@ func memberKey(t *testing.T, name string, pub crypto.PublicKey) members.Key {
 // adminNames are the names of a founding's admins, in order.
 var adminNames = []string{"alice", "bob", "carol"}
 
-func newServer(t *testing.T, f founding) *fakeServer {
+func newServer(t testing.TB, f founding) *fakeServer {
 	t.Helper()
 	clk := clock.NewManual(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
 	_, key, err := ed25519.GenerateKey(rand.Reader)

@@ -118,7 +118,7 @@ func (s *fakeServer) fork(t *testing.T, upTo uint64) {
 	s.log = log
 }
 
-func (s *fakeServer) append(t *testing.T, kind string, payload any, keys ...*Key) {
+func (s *fakeServer) append(t testing.TB, kind string, payload any, keys ...*Key) {
 	t.Helper()
 	var entry []byte
 	var err error

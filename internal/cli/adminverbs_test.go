@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,6 +120,11 @@ func TestAuditVerbs(t *testing.T) {
 	}
 	d.ok("app1", "encrypt", "--key", "k", "-o", plain+".enc", plain)
 	wantIn(t, "tail", d.ok("alice", "audit", "tail"), "spiffe://example.org/workload/app1")
+	if out := d.ok("alice", "audit", "tail", "-n", "100"); strings.Contains(out, "state:read") {
+		t.Errorf("what admins read is shown:\n%s", out)
+	}
+	wantIn(t, "all", d.ok("alice", "audit", "tail", "-n", "3", "--all"), "state:read")
+	want(t, "one line", strings.Count(d.ok("alice", "audit", "tail", "-n", "1", "--json"), "\n"), 1)
 	archive := d.home.path("audit.tar")
 	d.ok("alice", "audit", "export", "-o", archive)
 	receipts := filepath.Join(d.profile("app1"), "receipts")
@@ -163,6 +169,10 @@ func TestQuorumOfTwo(t *testing.T) {
 	d.ok("bob", "admin", "join", invite)
 	d.ok("bob", "admin", "confirm")
 
+	made := into[keyCreateResult](t, d.fails(ExitPending, "app2 may not use it yet", "alice", "key", "create", "k2", "--allow", "app1", "--allow", "app2", "--json"))
+	if !made.Applied || len(made.Allows) != 1 || made.Allows[0].Pending == nil {
+		t.Errorf("%+v", made)
+	}
 	out := d.fails(ExitPending, "can sign: bob", "alice", "policy", "allow", "app1", "k", "--json")
 	id := into[changeResult](t, out).Pending.ID
 	wantIn(t, "list", d.ok("bob", "approve", "list"), id[:8])
@@ -215,4 +225,39 @@ func TestDoctor(t *testing.T) {
 	if st := into[statusResult](t, d.ok("alice", "status", "--json")); st.Backups != 1 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// TestTailFollows: following prints what comes and ends with an interrupt.
+func TestTailFollows(t *testing.T) {
+	d := runningDomain(t)
+	d.ok("alice", "key", "create", "first")
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &lineWatch{do: func(n int) {
+		if n == 1 {
+			d.ok("alice", "key", "create", "second") // while following
+			return
+		}
+		cancel()
+	}}
+	s := &session{vars: map[string]string{"HOME": d.home.vars["HOME"], "CLAVIGER_PROFILE": "alice"}}
+	streams := s.streams()
+	streams.Out = out
+	want(t, "exit status", Main(ctx, []string{"audit", "tail", "--follow", "--every", "1s", "-n", "1"}, streams), 0)
+	if out.n < 2 || strings.Contains(out.text, ":read") {
+		t.Errorf("%d lines:\n%s", out.n, out.text)
+	}
+}
+
+// lineWatch calls do after each write with how many there were.
+type lineWatch struct {
+	n    int
+	text string
+	do   func(n int)
+}
+
+func (w *lineWatch) Write(p []byte) (int, error) {
+	w.n++
+	w.text += string(p)
+	w.do(w.n)
+	return len(p), nil
 }

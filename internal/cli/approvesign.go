@@ -108,7 +108,7 @@ func (e *env) signWaiting(ctx context.Context, a access, id string, yes bool) er
 		return err
 	}
 	e.explain(showChange(waitingRow(s, w), w.Body, c))
-	if err := e.confirm("Sign this?", "sign", yes); err != nil {
+	if err := e.confirm("Signing this", "sign", yes); err != nil {
 		return err
 	}
 	out, err := s.Sign(ctx, w)
@@ -136,7 +136,7 @@ func (e *env) signFile(ctx context.Context, g signing) error {
 		return err
 	}
 	e.explain(shown)
-	if err := e.confirm("Sign this?", "sign", g.yes); err != nil {
+	if err := e.confirm("Signing this", "sign", g.yes); err != nil {
 		return err
 	}
 	p, err := e.adminProfile()

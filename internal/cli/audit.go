@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,18 +45,16 @@ func orDash(s string) string {
 
 func newAuditTailCommand(e *env) *cobra.Command {
 	var a access
-	var n int
-	var follow bool
-	var every time.Duration
+	var t tailing
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Print the newest decisions of a server",
 		Long: "Print the newest decisions of a server, oldest first, one per line; with --json one\n" +
-			"object per line. Reading is recorded as well; --follow leaves out what it reads itself.",
+			"object per line. What admins read is recorded too, and shown with --all.",
 		Example: "  claviger audit tail -n 20\n  claviger audit tail --follow --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if n < 0 || every < time.Second {
+			if t.n < 0 || t.every < time.Second {
 				return usagef("-n is a number of lines, --every at least 1s")
 			}
 			s, err := e.connect(cmd.Context(), a)
@@ -63,52 +62,78 @@ func newAuditTailCommand(e *env) *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			return e.tail(cmd.Context(), s, n, follow, every)
+			return e.tail(cmd.Context(), s, t)
 		},
 	}
 	accessFlags(cmd.Flags(), &a)
-	cmd.Flags().IntVarP(&n, "lines", "n", 10, "how many decisions")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on printing as they come, until interrupted")
-	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "how often to ask with --follow")
+	cmd.Flags().IntVarP(&t.n, "lines", "n", 10, "how many decisions")
+	cmd.Flags().BoolVarP(&t.follow, "follow", "f", false, "go on printing as they come, until interrupted")
+	cmd.Flags().BoolVar(&t.all, "all", false, "what admins read, too")
+	cmd.Flags().DurationVar(&t.every, "every", 2*time.Second, "how often to ask with --follow")
 	return cmd
 }
 
+// tailing is what `audit tail` is told.
+type tailing struct {
+	n      int
+	follow bool
+	all    bool
+	every  time.Duration
+}
+
+// wants leaves out what admins read: this command alone adds several such leaves
+// each time it asks.
+func (t tailing) wants(l admin.Leaf) bool {
+	return t.all || !strings.HasSuffix(l.Action, ":read")
+}
+
+// tailWindow is how far back the newest decisions are looked for.
+const tailWindow = 5000
+
 // tail prints the newest leaves, and with follow those that come. A server that
 // opens another log is followed there.
-func (e *env) tail(ctx context.Context, s *admin.Session, n int, follow bool, every time.Duration) error {
+func (e *env) tail(ctx context.Context, s *admin.Session, t tailing) error {
 	status, err := s.Status(ctx)
 	if err != nil {
 		return err
 	}
-	log, next, following := status.Audit.Log, status.Audit.Leaves, false
-	leaves, err := s.Recent(ctx, n)
-	for {
-		if err != nil {
-			return err
+	log, next := status.Audit.Log, status.Audit.Leaves
+	found, err := s.Recent(ctx, max(tailWindow, t.n))
+	if err != nil {
+		return err
+	}
+	var leaves []admin.Leaf
+	for _, l := range found {
+		if next = max(next, l.Index+1); t.wants(l) {
+			leaves = append(leaves, l)
 		}
+	}
+	leaves = leaves[max(0, len(leaves)-t.n):]
+	for {
 		for _, l := range leaves {
-			next = max(next, l.Index+1)
-			if following && l.Caller == s.Profile().Name && strings.HasSuffix(l.Action, ":read") {
-				continue // our own asking, every few seconds
-			}
 			if err := e.show(leafLine{l}); err != nil {
 				return err
 			}
 		}
-		following = true
-		if !follow {
-			return nil
+		if !t.follow || pause(ctx, t.every) != nil {
+			return nil // an interrupt is how following ends
 		}
-		if err := pause(ctx, every); err != nil {
-			return nil // interrupted: that is how following ends
+		if leaves, err = s.Leaves(ctx, log, next, pageLeaves); err != nil {
+			return err
 		}
-		if leaves, err = s.Leaves(ctx, log, next, 1000); err == nil && len(leaves) == 0 {
-			if status, err = s.Status(ctx); err == nil && status.Audit.Log > log {
-				log, next = status.Audit.Log, 0
-			}
+		if len(leaves) > 0 {
+			next = leaves[len(leaves)-1].Index + 1
+		} else if status, err = s.Status(ctx); err != nil {
+			return err
+		} else if status.Audit.Log > log {
+			log, next = status.Audit.Log, 0
 		}
+		leaves = slices.DeleteFunc(leaves, func(l admin.Leaf) bool { return !t.wants(l) })
 	}
 }
+
+// pageLeaves is how many leaves one answer holds at most.
+const pageLeaves = 1000
 
 // pause waits, or ends with ctx.
 func pause(ctx context.Context, d time.Duration) error {

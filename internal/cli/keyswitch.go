@@ -106,7 +106,7 @@ func newKeyDestroyCommand(e *env) *cobra.Command {
 				return usagef("--wait takes whole seconds")
 			}
 			if !c.dryRun {
-				if err := e.confirm(fmt.Sprintf("What %s encrypted will be lost for ever.", args[0]), args[0], yes); err != nil {
+				if err := e.confirm(fmt.Sprintf("Destroying %s (what it encrypted will be lost for ever)", args[0]), args[0], yes); err != nil {
 					return err
 				}
 			}

@@ -25,7 +25,7 @@ func newRevokeCommand(e *env) *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all && !c.dryRun {
-				if err := e.confirm("Every key of the domain will be refused to everybody.", "revoke", yes); err != nil {
+				if err := e.confirm("Refusing every key of the domain to everybody", "revoke", yes); err != nil {
 					return err
 				}
 			}
