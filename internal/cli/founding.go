@@ -87,6 +87,9 @@ func (e *env) plan(ctx context.Context, f initFlags, dir string) (install.Plan, 
 	if p.Keys.Threshold, err = install.Quorum(f.quorum, len(p.Keys.Keys)+1); err != nil {
 		return p, usagef("--quorum: %v", err)
 	}
+	if f.crl && f.ca == "embedded" {
+		return p, usagef("only a CA of your own has revocation lists").withHint("add --ca FILE")
+	}
 	if f.ca != "embedded" {
 		roots, err := os.ReadFile(f.ca)
 		if err != nil {
@@ -94,6 +97,9 @@ func (e *env) plan(ctx context.Context, f initFlags, dir string) (install.Plan, 
 		}
 		if p.Anchors, err = install.OutsideCA(f.name, roots); err != nil {
 			return p, usagef("--ca: %v", err)
+		}
+		for i := range p.Anchors {
+			p.Anchors[i].NeedCRL = f.crl
 		}
 	}
 	config := serverConfig{Schema: schemaVersion, Name: f.name, Listen: f.listen, Metrics: f.metrics}

@@ -19,6 +19,7 @@ type initFlags struct {
 	threshold       int
 	keyFile         string
 	ca              string
+	crl             bool
 	strict          bool
 	listen, metrics string
 	addresses       []string
@@ -67,6 +68,7 @@ func newInitCommand(e *env) *cobra.Command {
 	flags.IntVar(&f.threshold, "threshold", 0, "how many shares open the root (default: more than half)")
 	flags.StringVar(&f.keyFile, "key-file", "", "with --root keyfile: a file of 32 or more random bytes")
 	flags.StringVar(&f.ca, "ca", "embedded", "who issues certificates: embedded, or a PEM file with the roots of your own CA")
+	flags.BoolVar(&f.crl, "crl", false, "with --ca FILE: accept its certificates only with fresh revocation lists, from DIR/pki/outside.crl")
 	flags.BoolVar(&f.strict, "strict", false, "backups carry no erasure key: what is destroyed is gone at once, and all is gone if every server is lost")
 	flags.StringVar(&f.listen, "listen", defaultListen, "address of the server's API")
 	flags.StringVar(&f.metrics, "metrics", defaultMetrics, "loopback address of the server's metrics")
