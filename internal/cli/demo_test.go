@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -204,6 +205,29 @@ func TestDemoFindsWhatIsBroken(t *testing.T) {
 		})
 	}
 	want(t, "steps that were broken", len(seen), demoSteps)
+}
+
+// Ports that are taken are no reason to fail.
+func TestDemoFindsFreePorts(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:8443", "127.0.0.1:9464"} {
+		if l, err := net.Listen("tcp", address); err == nil { // else another program does the same for this test
+			defer l.Close()
+		}
+	}
+	s := &session{}
+	dir := filepath.Join(t.TempDir(), "d")
+	want(t, "exit status", s.run(t, "demo", "--once", "--dir", dir), 0)
+	c, err := readServerConfig(filepath.Join(dir, "server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{c.Listen, c.Metrics} {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || host != "127.0.0.1" || port == "0" || port == "8443" || port == "9464" {
+			t.Errorf("address %s, %v", address, err)
+		}
+	}
+	wantIn(t, "progress", s.err.String(), "listens on "+c.Listen)
 }
 
 // A server that does not start says why.

@@ -35,7 +35,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,13 +60,6 @@ const (
 	fileLog    = "server.log"
 	domainName = "demo.internal"
 	configFile = "claviger.toml"
-)
-
-// Where a demo listens if nobody else does, and where it does otherwise.
-const (
-	usualAPI     = "127.0.0.1:8443"
-	usualMetrics = "127.0.0.1:9464"
-	anyPort      = "127.0.0.1:0"
 )
 
 // ErrNotEmpty means that the directory is in use for something else.
@@ -112,13 +104,7 @@ func Open(ctx context.Context, o Options) (*Demo, error) {
 	if err := d.makeDir(); err != nil {
 		return nil, err
 	}
-	err := d.open(ctx, usualAPI, usualMetrics)
-	if errors.Is(err, errNoStart) { // somebody took a port after it was found free
-		if err = d.clear(); err == nil {
-			err = d.open(ctx, anyPort, anyPort)
-		}
-	}
-	if err != nil {
+	if err := d.open(ctx); err != nil {
 		return nil, errors.Join(err, d.Remove())
 	}
 	return d, nil
@@ -149,12 +135,6 @@ func (d *Demo) Remove() error {
 	if !d.existed {
 		return os.RemoveAll(d.Dir)
 	}
-	return d.clear()
-}
-
-// clear stops the server and empties the directory.
-func (d *Demo) clear() error {
-	d.halt()
 	entries, err := os.ReadDir(d.Dir)
 	for _, entry := range entries {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(d.Dir, entry.Name())))
@@ -182,14 +162,18 @@ func (d *Demo) halt() {
 // path is a name in the demo's directory.
 func (d *Demo) path(name ...string) string { return filepath.Join(append([]string{d.Dir}, name...)...) }
 
-func (d *Demo) open(ctx context.Context, api, metrics string) error {
+func (d *Demo) open(ctx context.Context) error {
 	d.o.Progress("founding a trust domain")
-	metrics, err := d.found(ctx, api, metrics)
+	p, made, err := d.found(ctx)
 	if err != nil {
 		return err
 	}
-	d.o.Progress("starting the key server on " + d.Address + " (metrics on " + metrics + ")")
-	if err := d.serve(ctx); err != nil {
+	d.o.Progress("starting the key server")
+	if err := d.start(ctx, made.Domain); err != nil {
+		return err
+	}
+	d.o.Progress("the key server listens on " + d.Address)
+	if err := p.Join(made.Domain, []string{d.Address}, made.Members); err != nil {
 		return err
 	}
 	for _, name := range []string{dirApp, dirApp2} {
@@ -201,16 +185,8 @@ func (d *Demo) open(ctx context.Context, api, metrics string) error {
 	return nil
 }
 
-// found makes the admin's profile and the domain. Of each address it takes the
-// port if that is free, else another.
-func (d *Demo) found(ctx context.Context, api, metrics string) (_ string, err error) {
-	d.Address, err = freePort(api)
-	if err != nil {
-		return "", err
-	}
-	if metrics, err = freePort(metrics); err != nil {
-		return "", err
-	}
+// found makes the admin's profile and the domain.
+func (d *Demo) found(ctx context.Context) (*admin.Profile, *install.Made, error) {
 	unlock, rootKey := secret.Random(root.MinKey), secret.Random(root.MinKey)
 	defer unlock.Wipe()
 	defer rootKey.Wipe()
@@ -218,7 +194,7 @@ func (d *Demo) found(ctx context.Context, api, metrics string) (_ string, err er
 		Name: "admin", Demo: true, Unlock: admin.Unlock{Key: unlock}, KeyFile: fileUnlock,
 	})
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	defer key.Wipe()
 	err = errors.Join(
@@ -226,7 +202,7 @@ func (d *Demo) found(ctx context.Context, api, metrics string) (_ string, err er
 		os.WriteFile(d.path(fileRoot), rootKey.Expose(), 0o600),
 	)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	made, err := install.Make(ctx, install.Plan{
 		Dir: d.path(dirServer), ConfigFile: configFile, Name: domainName, Demo: true, Clock: d.o.Clock,
@@ -234,32 +210,13 @@ func (d *Demo) found(ctx context.Context, api, metrics string) (_ string, err er
 		Drill: func(_ context.Context, dir string, with root.Unlock) ([root.Size]byte, error) {
 			return root.Drill(dir, with)
 		},
-		Config: func(domain wire.DomainID) []byte {
-			return d.o.Config(domain, domainName, d.Address, metrics, filepath.Join("..", fileRoot))
-		},
+		Config: func(domain wire.DomainID) []byte { return d.config(domain, usual) },
 	})
-	if err != nil {
-		return "", err
-	}
-	return metrics, p.Join(made.Domain, []string{d.Address}, made.Members)
+	return p, made, err
 }
 
-// freePort returns the address if nobody listens there, else another port of
-// the same host.
-func freePort(address string) (string, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", err
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
-	}
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+func (d *Demo) config(domain wire.DomainID, at addresses) []byte {
+	return d.o.Config(domain, domainName, at.Listen, at.Metrics, filepath.Join("..", fileRoot))
 }
 
 // EnvFile is the file for a shell that makes it the workload.

@@ -5,69 +5,104 @@ package demo
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"claviger/client"
+	"claviger/internal/wire"
 )
 
-// How long the server may take to be ready, and how often it is looked at.
-const (
-	startWithin = 20 * time.Second
-	startPoll   = 20 * time.Millisecond
-)
+// startWithin is how long the server may take to be ready.
+const startWithin = 30 * time.Second
 
 // errNoStart means that the server ended before it served.
 var errNoStart = errors.New("the server did not start")
 
-// serve runs `claviger server` and waits until it says that it serves.
-func (d *Demo) serve(ctx context.Context) error {
-	log, err := os.OpenFile(d.path(fileLog), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
+// addresses of a server, as it tells them itself.
+type addresses struct {
+	Listen  string `json:"listen"`
+	Metrics string `json:"metrics"`
+}
+
+// Where the server listens: on the usual ports, or where there is room.
+var (
+	usual    = addresses{"127.0.0.1:8443", "127.0.0.1:9464"}
+	anywhere = addresses{"127.0.0.1:0", "127.0.0.1:0"}
+)
+
+// start runs the server on its usual ports, or on free ones if that fails. The
+// configuration then names those, so that it could be started again there.
+func (d *Demo) start(ctx context.Context, domain wire.DomainID) error {
+	at, err := d.serve(ctx)
+	if err != nil && ctx.Err() == nil {
+		config := d.path(dirServer, configFile)
+		if err := os.WriteFile(config, d.config(domain, anywhere), 0o600); err != nil {
+			return err
+		}
+		at, err = d.serve(ctx)
+		if err == nil {
+			err = os.WriteFile(config, d.config(domain, at), 0o600)
+		}
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx)) // Close stops it, after its clients
+	d.Address = at.Listen
+	return err
+}
+
+// serve runs `claviger server` and waits until it says where it serves.
+func (d *Demo) serve(ctx context.Context) (at addresses, err error) {
+	log, err := os.OpenFile(d.path(fileLog), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return at, err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx)) // halt stops it, after its clients
 	d.stop, d.ended = stop, make(chan int, 1)
-	said := newWatch()
+	said := &firstLine{line: make(chan []byte, 1)}
+	gone := make(chan struct{})
 	go func() {
+		defer close(gone)
 		defer log.Close()
 		d.ended <- d.o.Run(run, "", []string{"server", "--dir", d.path(dirServer), "--json"}, said, log)
-		said.end()
 	}()
 	select {
-	case <-said.line:
-		return nil
-	case <-said.ended:
+	case line := <-said.line:
+		if json.Unmarshal(line, &at) != nil || at.Listen == "" {
+			return at, errors.New("the server did not say where it listens")
+		}
+		return at, nil
+	case <-gone:
 	case <-ctx.Done():
-		return ctx.Err()
+		return at, ctx.Err()
 	case <-time.After(startWithin):
-		return fmt.Errorf("the server was not ready within %v", startWithin)
+		return at, fmt.Errorf("the server was not ready within %v", startWithin)
 	}
+	d.halt()
 	text, _ := os.ReadFile(d.path(fileLog)) // unreadable is as good as empty
-	return fmt.Errorf("%w: %s", errNoStart, strings.TrimSpace(string(text)))
+	return at, fmt.Errorf("the server did not start: %s", strings.TrimSpace(string(text)))
 }
 
-// watch hears a program's first line and its end.
-type watch struct {
-	line, ended chan struct{}
-	first, last sync.Once
+// firstLine is a Writer that hands on the first line of what is written.
+type firstLine struct {
+	seen []byte
+	line chan []byte // gets the line, once
+	done bool
 }
-
-func newWatch() *watch { return &watch{line: make(chan struct{}), ended: make(chan struct{})} }
 
 // Write implements io.Writer.
-func (w *watch) Write(p []byte) (int, error) {
-	if bytes.IndexByte(p, '\n') >= 0 {
-		w.first.Do(func() { close(w.line) })
+func (f *firstLine) Write(p []byte) (int, error) {
+	if f.done {
+		return len(p), nil
+	}
+	f.seen = append(f.seen, p...)
+	if line, _, whole := bytes.Cut(f.seen, []byte("\n")); whole {
+		f.done = true
+		f.line <- line
 	}
 	return len(p), nil
 }
-
-func (w *watch) end() { w.last.Do(func() { close(w.ended) }) }
 
 // enrol invites a workload and makes its profile. The command line would refuse
 // to enrol in a demo domain, so this is done here.
