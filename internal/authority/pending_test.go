@@ -110,6 +110,11 @@ func TestProposeRefuses(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, out, err)
 		}
 	}
+	for _, name := range []string{"nobody's", "a stranger's", "a server's", "a recovery nobody signed", "a recovery an admin wants"} {
+		if _, err := k.log.Propose(t.Context(), tests[name]); !errors.Is(err, members.ErrThreshold) {
+			t.Errorf("%s: got %v, want one that says who has to sign", name, err)
+		}
+	}
 	if k.slots() != 0 {
 		t.Error("something is kept")
 	}

@@ -324,6 +324,26 @@ func TestStoreThatGoesBackWhileRunning(t *testing.T) {
 	}
 }
 
+// TestStoreThatShowsAnotherHistory swaps the store under a running server for
+// one with other records of the same domain, as long and as well sealed.
+func TestStoreThatShowsAnotherHistory(t *testing.T) {
+	behind := &swappedStore{Store: store.NewMem()}
+	k := newKitOn(t, behind)
+	grow(k)
+	f := fork(t, k)
+	f.do(KindConfirm, Confirm{Admin: "cyd"}, k.cyd)
+	behind.Store = f.store
+	if err := k.log.Refresh(t.Context()); !errors.Is(err, ErrLog) {
+		t.Errorf("refresh: %v", err)
+	}
+	if string(k.state().Policy.Source) != "one" || k.log.Err() == nil {
+		t.Error("the other history was taken")
+	}
+}
+
+// swappedStore is whatever store a test puts there.
+type swappedStore struct{ store.Store }
+
 func TestStoreOnDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	st, err := bbolt.Open(path, bbolt.Options{})

@@ -406,12 +406,34 @@ func TestFoundRefuses(t *testing.T) {
 	}
 }
 
+// TestReplayedLink plays a fence again that would hold if it were new.
+func TestReplayedLink(t *testing.T) {
+	d := newDomain(t)
+	s2 := newPerson("s2")
+	d.apply(members.KindJoin, s2.server(), d.a, d.b, s2)
+	two := members.Fence{Server: s2.server().ID()}
+	fence := d.link(members.KindFence, two, d.a)
+	next, err := d.state.Apply(fence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.state = next
+	d.apply(members.KindUnfence, two, d.a, d.b)
+	if _, err := d.state.Apply(fence); !errors.Is(err, members.ErrChain) {
+		t.Errorf("the same fence again: %v", err)
+	}
+	if _, err := members.Verify(append(slices.Clip(d.state.Chain), fence), d.state.Domain); !errors.Is(err, members.ErrChain) {
+		t.Errorf("a chain that ends with it: %v", err)
+	}
+}
+
 // TestApplyLeavesTheOldState applies two different links to one state.
 func TestApplyLeavesTheOldState(t *testing.T) {
 	d := newDomain(t)
 	s2, s3 := newPerson("s2"), newPerson("s3")
 	d.apply(members.KindJoin, s2.server(), d.a, d.b, s2)
 	base := *d.state
+	base.Servers = slices.Clone(base.Servers)
 	one, err := d.state.Apply(d.link(members.KindJoin, s3.server(), d.a, d.b, s3))
 	if err != nil {
 		t.Fatal(err)

@@ -298,7 +298,8 @@ func TestEpochOrder(t *testing.T) {
 
 func TestSumIsInjective(t *testing.T) {
 	seen := map[wire.Hash][]string{}
-	for _, parts := range [][]string{{}, {""}, {"", ""}, {"ab"}, {"a", "b"}, {"a", "", "b"}, {"b", "a"}} {
+	zeros := strings.Repeat("\x00", 8)
+	for _, parts := range [][]string{{}, {""}, {"", ""}, {"ab"}, {"a", "b"}, {"a", "", "b"}, {"b", "a"}, {"a" + zeros + "b"}, {zeros}} {
 		var raw [][]byte
 		for _, p := range parts {
 			raw = append(raw, []byte(p))

@@ -174,6 +174,23 @@ func TestSignedRefuses(t *testing.T) {
 	}
 }
 
+// TestKeyUnderAnotherAlgorithm has a key sign a header that names the other
+// algorithm: the signature is right, and is none.
+func TestKeyUnderAnotherAlgorithm(t *testing.T) {
+	ed, _ := newKeys(t)
+	kid := wire.KeyHash(ed.Public())
+	header := slices.Concat([]byte{0xa2, 0x01, 0x26, 0x04, 0x58, 0x20}, kid[:]) // 1: -7
+	tbs := wire.Marshal([]any{"Signature", []byte{}, header, []byte("t"), []byte("p")})
+	msg := rawMessage{Payload: []byte("p"), Signatures: []rawSignature{{Protected: header, Value: ed25519.Sign(ed, tbs)}}}
+	parsed, err := wire.ParseSigned("t", msg.bytes(), 1<<16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parsed.Verify(ed.Public()); !errors.Is(err, wire.ErrSignature) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestChains(t *testing.T) {
 	ed, _ := newKeys(t)
 	sign := func(chain [][]byte) []byte {
