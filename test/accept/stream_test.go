@@ -5,7 +5,6 @@ package accept
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"hash"
 	"io"
 	"math/rand/v2"
@@ -158,7 +157,7 @@ func leftovers(t *testing.T, dir string) {
 	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".part") {
-			t.Error(fmt.Sprintf("%s was left behind", e.Name()))
+			t.Errorf("%s was left behind", e.Name())
 		}
 	}
 }
