@@ -314,3 +314,39 @@ func TestSumIsInjective(t *testing.T) {
 		t.Error("label and parts run together")
 	}
 }
+
+// TestParseAsksForTheKey reads what a server signed with another server's key.
+func TestParseAsksForTheKey(t *testing.T) {
+	other := fixedKey("somebody else").Public()
+	for name, parse := range map[string]func([]byte) error{
+		"grant":         func(m []byte) error { _, err := wire.ParseGrant(m, other); return err },
+		"descriptor":    func(m []byte) error { _, err := wire.ParseDescriptor(m, other); return err },
+		"statement":     func(m []byte) error { _, err := wire.ParseStatement(m, other); return err },
+		"enrolled":      func(m []byte) error { _, err := wire.ParseEnrolled(m, other); return err },
+		"admin session": func(m []byte) error { _, err := wire.ParseAdminSession(m, other); return err },
+	} {
+		s := sampleNamed(name)
+		msg, err := wire.Sign(s.typ, wire.Marshal(s.value), fixedKey("server"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := parse(msg); !errors.Is(err, wire.ErrSignature) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := parse(msg[2:]); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("%s without its tag: %v", name, err)
+		}
+	}
+}
+
+func TestIDsAsText(t *testing.T) {
+	for want, id := range map[string]interface{ String() string }{
+		"0102" + strings.Repeat("00", 30): wire.DomainID{1, 2}, "0103" + strings.Repeat("00", 14): wire.KeyID{1, 3},
+		"0104" + strings.Repeat("00", 14): wire.ServerID{1, 4}, "0105" + strings.Repeat("00", 14): wire.BodyID{1, 5},
+		"0106" + strings.Repeat("00", 14): wire.RevocationID{1, 6}, "0107" + strings.Repeat("00", 30): wire.Hash{1, 7},
+	} {
+		if id.String() != want {
+			t.Errorf("%T: %s, want %s", id, id, want)
+		}
+	}
+}
