@@ -73,7 +73,7 @@ func (e *env) demoOptions(dir string) demo.Options {
 func (e *env) runDemo(ctx context.Context, o demo.Options, once bool) error {
 	d, err := demo.Open(ctx, o)
 	if errors.Is(err, demo.ErrNotEmpty) {
-		return usagef("%v", err).withHint("name a directory that is empty or not there yet")
+		return notEmpty(err)
 	}
 	if err != nil {
 		return err

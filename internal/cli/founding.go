@@ -31,6 +31,9 @@ func (e *env) found(ctx context.Context, f initFlags) (r initResult, err error) 
 	if err != nil {
 		return r, fmt.Errorf("init: %w", err)
 	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 { // before anybody types a passphrase
+		return r, notEmpty(fmt.Errorf("%w: %s", install.ErrNotEmpty, dir))
+	}
 	plan, err := e.plan(ctx, f, dir)
 	if err != nil {
 		return r, err
@@ -53,7 +56,7 @@ func (e *env) found(ctx context.Context, f initFlags) (r initResult, err error) 
 	}
 	made, err := install.Make(ctx, plan)
 	if errors.Is(err, install.ErrNotEmpty) {
-		return r, usagef("%v", err).withHint("name a directory that is empty or not there yet")
+		return r, notEmpty(err)
 	}
 	if err != nil {
 		return r, err
@@ -70,6 +73,10 @@ func (e *env) found(ctx context.Context, f initFlags) (r initResult, err error) 
 		r.Admins = append(r.Admins, k.Name)
 	}
 	return r, nil
+}
+
+func notEmpty(err error) *Failure {
+	return usagef("%v", err).withHint("name a directory that is empty or not there yet")
 }
 
 // plan turns flags into a plan, without the first admin. It asks for the root's

@@ -157,6 +157,37 @@ func TestInitNeverReplaces(t *testing.T) {
 	}
 }
 
+// What a person types: each new passphrase twice, the root's first.
+func TestInitAsks(t *testing.T) {
+	const long, other = "six words are better than one\r", "seven words are better than six\r"
+	for _, c := range []struct {
+		name, keys, message string
+		code                ExitCode
+	}{
+		{"all right", long + long + other + other, "next: claviger server", ExitOK},
+		{"a slip", long + other, "the two passphrases differ", ExitUsage},
+		{"a slip at the authority key", long + long + other + long, "the two passphrases differ", ExitUsage},
+		{"too short", "abc\rabc\r" + other + other, "passphrase", ExitFailure},
+		{"too short for the authority key", long + long + "abc\rabc\r", "passphrase", ExitFailure},
+		{"given up", "\x03", "interrupted", ExitFailure},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := ground(t)
+			s.terminal = typing(c.keys)
+			want(t, "exit status", s.run(t, s.initArgs("--root", "passphrase", "--key-file", "", "--passphrase-file", "")...), int(c.code))
+			wantIn(t, "standard error", s.err.String(), c.message)
+			want(t, "typed without echo", s.terminal.typedRaw, true)
+			if c.code != ExitOK {
+				s.wantNothing(t)
+			}
+		})
+	}
+	s := ground(t)
+	s.terminal = typing(long)
+	want(t, "in use", s.run(t, s.initArgs("--dir", s.vars["HOME"], "--passphrase-file", "")...), int(ExitUsage))
+	want(t, "nobody was asked first", s.terminal.shown.String(), "")
+}
+
 // A drill that fails, or that finds another secret, leaves nothing.
 func TestInitDrills(t *testing.T) {
 	fails := func(context.Context, []string, *os.File) ([]byte, error) { return nil, errors.New("the disk lied") }
