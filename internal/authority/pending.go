@@ -53,7 +53,11 @@ func (l *Log) Propose(ctx context.Context, entry []byte) (Outcome, error) {
 
 // propose gives store.ErrConflict if somebody else's signature came in between.
 func (l *Log) propose(ctx context.Context, entry []byte) (Outcome, error) {
-	_, body, err := parseEntry(entry)
+	signed, body, err := parseEntry(entry)
+	if err != nil {
+		return Outcome{}, err
+	}
+	l.View(func(s *State) { err = s.judgeSignatures(signed, body) })
 	if err != nil {
 		return Outcome{}, err
 	}
