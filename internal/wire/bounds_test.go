@@ -3,6 +3,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"strings"
@@ -347,6 +348,24 @@ func TestIDsAsText(t *testing.T) {
 	} {
 		if id.String() != want {
 			t.Errorf("%T: %s, want %s", id, id, want)
+		}
+	}
+}
+
+// TestReleaseEncode holds the encoding of its own to the common one, without
+// growth: what a buffer outgrows would keep keys.
+func TestReleaseEncode(t *testing.T) {
+	full := wire.Release{Grant: make([]byte, 100_000), SendToken: make([]byte, 64)}
+	for range wire.MaxItems {
+		full.Keys = append(full.Keys, bytes.Repeat([]byte{7}, 32))
+	}
+	for _, r := range []wire.Release{{}, full, *sampleNamed("release").value.(*wire.Release)} {
+		out := r.Encode()
+		if !bytes.Equal(out, wire.Marshal(r)) {
+			t.Errorf("a release of %d keys encodes in another way", len(r.Keys))
+		}
+		if limit := len(r.Grant) + len(r.SendToken) + 64 + len(r.Keys)*(32+16); cap(out) > limit {
+			t.Errorf("a release of %d keys: the buffer grew to %d bytes", len(r.Keys), cap(out))
 		}
 	}
 }
