@@ -56,6 +56,9 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 	if err := needDir(dir); err != nil {
 		return err
 	}
+	if err := forbidDumps(); err != nil {
+		e.warn("core dumps of this process could not be forbidden: %v", err)
+	}
 	config, err := readServerConfig(dir)
 	if err != nil {
 		return err
