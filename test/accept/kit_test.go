@@ -188,15 +188,42 @@ func (p *person) finish(cmd *exec.Cmd) result {
 	if cmd.Stderr == nil {
 		cmd.Stderr = &complaint
 	}
-	err := cmd.Run()
+	if err := cmd.Start(); err != nil {
+		p.t.Fatalf("%v: %v", cmd.Args, err)
+	}
+	peak, ended := make(chan int64, 1), make(chan struct{})
+	go func() { peak <- watchPeak(cmd.Process.Pid, ended) }()
+	err := cmd.Wait()
+	close(ended)
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		p.t.Fatalf("%v: %v", cmd.Args, err)
 	}
 	r := result{line: strings.Join(cmd.Args, " "), code: cmd.ProcessState.ExitCode(), out: out.String(), err: complaint.String()}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.peak = usage.Maxrss
-	}
+	r.peak = <-peak
 	return r
+}
+
+// watchPeak reads a process's high-water mark of resident memory, in KiB, until
+// it has ended. The kernel's own figure for an ended child (ru_maxrss) starts at
+// the size of the process that made it, which says nothing about the program.
+func watchPeak(pid int, ended <-chan struct{}) (peak int64) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // gone once it ended
+		name, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if _, rest, ok := strings.Cut(string(status), "VmHWM:"); ok && filepath.Base(name) == "claviger" {
+			var now int64
+			if _, err := fmt.Sscan(rest, &now); err == nil {
+				peak = max(peak, now)
+			}
+		}
+		select {
+		case <-ended:
+			return peak
+		case <-tick.C:
+		}
+	}
 }
 
 // run runs claviger.
