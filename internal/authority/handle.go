@@ -334,20 +334,11 @@ func (s *State) anchor(in input, p *Anchor) (change, error) {
 	return change{object: "server:" + p.Server.String(), apply: func() { s.anchors[p.Server] = c }}, nil
 }
 
-// revoke adds or takes back the revocation of one thing, and drops those whose
-// last lease is over. They are told apart by what they revoke, never by id: an
-// id is chosen by who makes a key, and may be another's.
-func (s *State) revoke(of string, id wire.RevocationID, add bool, since int64, lease uint64) {
-	var rest []Revocation
-	for _, r := range s.revoked {
-		if r.of != of && r.runs(since-time.Minute.Milliseconds()) {
-			rest = append(rest, r)
-		}
+// revoke adds or takes back the revocation of one thing.
+func (s *State) revoke(of string, id wire.RevocationID, add bool, now int64, lease uint64) {
+	if s.revoked = s.revoked.Without(of, now); add {
+		s.revoked = s.revoked.With(of, id, now, lease)
 	}
-	if add {
-		rest = append(rest, Revocation{ID: id, Since: since, Lease: lease, of: of})
-	}
-	s.revoked = rest
 }
 
 // longestLease is the longest lease that any key may be out for, in seconds.

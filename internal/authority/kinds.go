@@ -5,35 +5,36 @@ package authority
 import (
 	"time"
 
+	"claviger/internal/members"
 	"claviger/internal/wire"
 )
 
 // Kinds of bodies besides the member chain's (package members).
 const (
-	KindConfirm       = "admin.confirm"        // payload Confirm
-	KindPolicy        = "policy.set"           // payload Policy
-	KindInviteRule    = "client.invite-rule"   // payload InviteRule
-	KindInvite        = "client.invite"        // payload Invite
-	KindEnrolled      = "client.enrolled"      // payload Enrolled
-	KindClientRevoke  = "client.revoke"        // payload Subject
-	KindClientEnable  = "client.enable"        // payload Subject
-	KindKeyCreate     = "key.create"           // payload KeyCreate
-	KindKeySettings   = "key.settings"         // payload KeySettings
-	KindKeyRotate     = "key.rotate"           // payload KeyRef
-	KindKeyVersion    = "key.version"          // payload KeyVersion
-	KindKeyDisable    = "key.disable"          // payload KeyRef
-	KindKeyEnable     = "key.enable"           // payload KeyRef
-	KindKeyCompromise = "key.compromise"       // payload VersionRef
-	KindKeyDestroy    = "key.destroy"          // payload Destroy
-	KindKeyKeep       = "key.keep"             // payload VersionRef: takes a destruction order back
-	KindRevokeAll     = "domain.revoke"        // payload Subject with an empty id
-	KindEnableAll     = "domain.enable"        // payload Subject with an empty id
-	KindErasure       = "erasure.switch"       // payload Erasure
-	KindReceipt       = "erasure.receipt"      // payload Receipt
-	KindBackup        = "backup.made"          // payload Backup
-	KindBackupGone    = "backup.gone"          // payload BackupGone
-	KindAnchor        = "audit.anchor"         // payload Anchor
-	KindRecoverBegin  = "members.recover.wait" // payload members.Keys
+	KindConfirm       = "admin.confirm"          // payload Confirm
+	KindPolicy        = "policy.set"             // payload Policy
+	KindInviteRule    = "client.invite-rule"     // payload InviteRule
+	KindInvite        = "client.invite"          // payload Invite
+	KindEnrolled      = "client.enrolled"        // payload Enrolled
+	KindClientRevoke  = "client.revoke"          // payload Subject
+	KindClientEnable  = "client.enable"          // payload Subject
+	KindKeyCreate     = "key.create"             // payload KeyCreate
+	KindKeySettings   = "key.settings"           // payload KeySettings
+	KindKeyRotate     = "key.rotate"             // payload KeyRef
+	KindKeyVersion    = "key.version"            // payload KeyVersion
+	KindKeyDisable    = "key.disable"            // payload KeyRef
+	KindKeyEnable     = "key.enable"             // payload KeyRef
+	KindKeyCompromise = "key.compromise"         // payload VersionRef
+	KindKeyDestroy    = "key.destroy"            // payload Destroy
+	KindKeyKeep       = "key.keep"               // payload VersionRef: takes a destruction order back
+	KindRevokeAll     = "domain.revoke"          // payload Subject with an empty id
+	KindEnableAll     = "domain.enable"          // payload Subject with an empty id
+	KindErasure       = "erasure.switch"         // payload Erasure
+	KindReceipt       = "erasure.receipt"        // payload Receipt
+	KindBackup        = "backup.made"            // payload Backup
+	KindBackupGone    = "backup.gone"            // payload BackupGone
+	KindAnchor        = "audit.anchor"           // payload Anchor
+	KindRecoverBegin  = members.KindRecoverBegin // payload members.Keys
 )
 
 // Algorithms of keys.

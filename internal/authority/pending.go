@@ -57,9 +57,9 @@ func (l *Log) propose(ctx context.Context, entry []byte) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	l.View(func(s *State) { err = s.judgeSignatures(signed, body) })
+	l.View(func(s *State) { err = s.Members.Judge(signed, body) })
 	if err != nil {
-		return Outcome{}, err
+		return Outcome{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	entry, version, err := l.merge(ctx, body.ID, entry)
 	if err != nil {

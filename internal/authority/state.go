@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"claviger/internal/authority/revoked"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -35,7 +36,7 @@ type State struct {
 	anchors    map[wire.ServerID]wire.Checkpoint
 	receipts   map[wire.ServerID]Receipt
 	confirmed  map[wire.Hash]bool // key ids that have signed something that was applied
-	revoked    []Revocation
+	revoked    revoked.List
 	applied    map[wire.BodyID]int64 // body id → expiry
 	forgetAt   int                   // size of applied at which expired ids are dropped
 	objects    map[string]wire.Hash
@@ -92,15 +93,6 @@ type Client struct {
 type InviteState struct {
 	Invite
 	Used bool
-}
-
-// Revocation is a reason for holders to stop using something.
-type Revocation struct {
-	ID    wire.RevocationID
-	Since int64  // Unix milliseconds
-	Lease uint64 // seconds: the longest lease that may be out
-
-	of string // whose it is: ids are chosen by who makes a key, so they name nothing here
 }
 
 // Void is a record that changed nothing, and why.
@@ -232,18 +224,12 @@ func (s *State) Revocations(now int64) []wire.RevocationID {
 	if s.Revoked {
 		out = append(out, wire.RevokeEverything)
 	}
-	for _, r := range s.revoked {
-		if r.runs(now) && !slices.Contains(out, r.ID) {
-			out = append(out, r.ID)
-		}
-	}
+	out = append(out, s.revoked.IDs(now)...)
 	if len(out) > wire.MaxRevocations {
 		return []wire.RevocationID{wire.RevokeEverything}
 	}
 	return out
 }
-
-func (r Revocation) runs(now int64) bool { return now-r.Since <= int64(r.Lease)*1000 }
 
 // HeadAt returns the head at a position of this log.
 func (s *State) HeadAt(position uint64) (wire.Hash, bool) {

@@ -28,6 +28,10 @@ const (
 	KindRecover  = "members.recover"  // payload Keys
 )
 
+// KindRecoverBegin announces a recovery (payload Keys). It stands in the log
+// and is no link of the chain: only servers know when it was said.
+const KindRecoverBegin = "members.recover.wait"
+
 // Bounds of a domain's membership.
 const (
 	MaxKeys    = 16 // authority keys

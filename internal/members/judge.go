@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package authority
+package members
 
 import (
 	"crypto"
-	"fmt"
+	"errors"
+	"slices"
 
-	"claviger/internal/members"
 	"claviger/internal/wire"
 )
 
-// judgeSignatures refuses an entry with a signature that doesn't verify under a
-// key that may have a part in it.
+// Judge refuses a body on its way to be kept for further signatures if one of
+// those it has doesn't verify under a key that may have a part in it. A body
+// that only keys without a part have signed is left to the signer table.
 //
 // Security: what waits keeps one signature a key, so a false one in somebody
 // else's name would keep theirs out for good (T-68).
-func (s *State) judgeSignatures(signed *wire.Signed, body *wire.Body) error {
+func (s *State) Judge(signed *wire.Signed, body *wire.Body) error {
 	known := map[wire.Hash]crypto.PublicKey{}
 	for _, key := range s.parties(body) {
 		known[wire.KeyHash(key)] = key
@@ -27,14 +28,14 @@ func (s *State) judgeSignatures(signed *wire.Signed, body *wire.Body) error {
 		case !ok:
 			strange++
 		case signed.Verify(key) != nil:
-			return fmt.Errorf("%w: a signature is false", ErrRefused)
+			return errors.New("a signature is false")
 		default:
 			good++
 		}
 	}
-	// Who has no part in it takes no place; alone, the signer table answers them.
+	// Who has no part in it takes no place.
 	if good > 0 && strange > 0 {
-		return fmt.Errorf("%w: signed by a key that has no part in this", ErrRefused)
+		return errors.New("signed by a key that has no part in this")
 	}
 	return nil
 }
@@ -42,22 +43,22 @@ func (s *State) judgeSignatures(signed *wire.Signed, body *wire.Body) error {
 // parties lists the keys that may sign a proposed body: admins, the recovery
 // quorum, and who is named in it as new.
 func (s *State) parties(body *wire.Body) []crypto.PublicKey {
-	keys := append(append([]members.Key{}, s.Members.Keys.Keys...), s.Members.Recovery.Keys...)
+	keys := slices.Concat(s.Keys.Keys, s.Recovery.Keys)
 	var out []crypto.PublicKey
 	switch body.Kind {
-	case members.KindKeys, members.KindRecover, KindRecoverBegin:
-		var p members.Keys
-		if wire.Unmarshal(body.Payload, &p, wire.MaxMembers) == nil {
+	case KindKeys, KindRecover, KindRecoverBegin:
+		var p Keys
+		if decode(body.Payload, &p) == nil {
 			keys = append(keys, p.Keys...)
 		}
-	case members.KindRecovery:
-		var p members.Recovery
-		if wire.Unmarshal(body.Payload, &p, wire.MaxMembers) == nil {
+	case KindRecovery:
+		var p Recovery
+		if decode(body.Payload, &p) == nil {
 			keys = append(keys, p.Keys...)
 		}
-	case members.KindJoin:
-		var p members.Server
-		if wire.Unmarshal(body.Payload, &p, wire.MaxMembers) == nil {
+	case KindJoin:
+		var p Server
+		if decode(body.Payload, &p) == nil {
 			if key, err := p.PublicKey(); err == nil {
 				out = append(out, key)
 			}
