@@ -19,9 +19,6 @@ import (
 // startWithin is how long the server may take to be ready.
 const startWithin = 30 * time.Second
 
-// errNoStart means that the server ended before it served.
-var errNoStart = errors.New("the server did not start")
-
 // addresses of a server, as it tells them itself.
 type addresses struct {
 	Listen  string `json:"listen"`
