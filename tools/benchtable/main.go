@@ -2,7 +2,8 @@
 
 // Command benchtable runs the benchmarks that docs/performance.md quotes and
 // prints their figures as a table, with the machine they come from. A figure
-// is the median of several runs; figures that are compared come from one run.
+// is the best of several short runs, the one that other work on the machine
+// disturbed least; figures that are compared come from one run of the tool.
 package main
 
 import (
@@ -17,12 +18,13 @@ import (
 	"os/signal"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // options is the command line.
 type options struct {
 	root  string
-	time  string
+	time  time.Duration
 	count int
 	only  string
 }
@@ -41,10 +43,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("benchtable", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.root, "root", ".", "root of the module whose benchmarks run")
-	flags.StringVar(&o.time, "benchtime", "1s", "as for go test")
-	flags.IntVar(&o.count, "count", 3, "runs, of which the table has the median")
+	flags.DurationVar(&o.time, "benchtime", 200*time.Millisecond, "for one run; servers get ten times as much, to warm up")
+	flags.IntVar(&o.count, "count", 10, "runs, of which the table has the best")
 	flags.StringVar(&o.only, "only", "", "only rows whose section or text matches this pattern")
-	if flags.Parse(args) != nil || flags.NArg() > 0 || o.count < 1 {
+	if flags.Parse(args) != nil || flags.NArg() > 0 || o.count < 1 || o.time <= 0 {
 		fmt.Fprintln(stderr, "usage: benchtable [-root DIR] [-benchtime D] [-count N] [-only PATTERN]")
 		return 2
 	}
@@ -105,8 +107,12 @@ func (o options) table(ctx context.Context, chosen []row, w, progress io.Writer)
 }
 
 func (o options) bench(ctx context.Context, pkg string, names []string) ([]byte, error) {
+	time, count := o.time, o.count
+	if servers[pkg] {
+		time, count = 10*time, max(1, count/3)
+	}
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark("+strings.Join(names, "|")+")$",
-		"-benchmem", "-benchtime", o.time, "-count", fmt.Sprint(o.count), "-timeout", "30m", pkg)
+		"-benchmem", "-benchtime", time.String(), "-count", fmt.Sprint(count), "-timeout", "30m", pkg)
 	cmd.Dir = o.root
 	return cmd.CombinedOutput()
 }

