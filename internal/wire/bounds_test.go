@@ -46,27 +46,34 @@ func releaseRefusals() map[string]map[string]func(sample) []byte {
 			"other entry": opened(func(o *wire.Opened) { o.Entry = []byte("entrY") }),
 		},
 		"request": {
-			"type":              request(func(r *wire.Request) { r.Type = wire.TypeRenew }),
-			"client":            request(func(r *wire.Request) { r.Client = "https://test" }),
-			"HPKE key":          request(func(r *wire.Request) { r.HPKE = r.HPKE[1:] }),
-			"no items":          request(func(r *wire.Request) { r.Items = nil }),
-			"65 items":          request(func(r *wire.Request) { r.Items = manyItems(65) }),
-			"long statement":    request(func(r *wire.Request) { r.Statement = make([]byte, wire.MaxStatement+1) }),
-			"long reason":       request(func(r *wire.Request) { r.Reason = long }),
-			"long evidence":     request(func(r *wire.Request) { r.Evidence = make([]byte, wire.MaxEvidence+1) }),
-			"no end":            request(func(r *wire.Request) { r.NotAfter = 0 }),
-			"name and id":       request(func(r *wire.Request) { r.Items[0].ID = make([]byte, 16) }),
-			"neither":           request(func(r *wire.Request) { r.Items[0].Name = "" }),
-			"short id":          request(func(r *wire.Request) { r.Items[0].Name, r.Items[0].ID = "", make([]byte, 15) }),
-			"name":              request(func(r *wire.Request) { r.Items[0].Name = "a//b" }),
-			"purpose":           request(func(r *wire.Request) { r.Items[0].Purpose = "seal" }),
-			"long partition":    request(func(r *wire.Request) { r.Items[0].Partition = make([]byte, 257) }),
-			"no operation":      request(func(r *wire.Request) { r.Items[0].Operations = nil }),
-			"nine operations":   request(func(r *wire.Request) { r.Items[0].Operations = strings.Split("abcdefghi", "") }),
-			"operation twice":   request(func(r *wire.Request) { r.Items[0].Operations = []string{"encrypt", "encrypt"} }),
-			"operation's name":  request(func(r *wire.Request) { r.Items[0].Operations = []string{"Encrypt"} }),
-			"operation's size":  request(func(r *wire.Request) { r.Items[0].Operations = []string{strings.Repeat("e", 33)} }),
-			"second item's bad": request(func(r *wire.Request) { r.Items = append(r.Items, wire.Item{}) }),
+			"type":                request(func(r *wire.Request) { r.Type = wire.TypeRenew }),
+			"client":              request(func(r *wire.Request) { r.Client = "https://test" }),
+			"HPKE key":            request(func(r *wire.Request) { r.HPKE = r.HPKE[1:] }),
+			"no items":            request(func(r *wire.Request) { r.Items = nil }),
+			"65 items":            request(func(r *wire.Request) { r.Items = manyItems(65) }),
+			"long statement":      request(func(r *wire.Request) { r.Statement = make([]byte, wire.MaxStatement+1) }),
+			"long reason":         request(func(r *wire.Request) { r.Reason = long }),
+			"long evidence":       request(func(r *wire.Request) { r.Evidence = make([]byte, wire.MaxEvidence+1) }),
+			"no end":              request(func(r *wire.Request) { r.NotAfter = 0 }),
+			"name and id":         request(func(r *wire.Request) { r.Items[0].ID = make([]byte, 16) }),
+			"standing, no end":    request(func(r *wire.Request) { r.Until = 0 }),
+			"end, not standing":   request(func(r *wire.Request) { r.Standing = nil }),
+			"standing, no box":    request(func(r *wire.Request) { r.Mailbox = wire.Hash{} }),
+			"17 standing":         request(func(r *wire.Request) { r.Standing = manyKeys(wire.MaxStanding + 1) }),
+			"short standing key":  request(func(r *wire.Request) { r.Standing[1] = r.Standing[1][1:] }),
+			"standing key twice":  request(func(r *wire.Request) { r.Standing[1] = r.Standing[0] }),
+			"standing is its key": request(func(r *wire.Request) { r.Standing[1] = r.HPKE }),
+			"neither":             request(func(r *wire.Request) { r.Items[0].Name = "" }),
+			"short id":            request(func(r *wire.Request) { r.Items[0].Name, r.Items[0].ID = "", make([]byte, 15) }),
+			"name":                request(func(r *wire.Request) { r.Items[0].Name = "a//b" }),
+			"purpose":             request(func(r *wire.Request) { r.Items[0].Purpose = "seal" }),
+			"long partition":      request(func(r *wire.Request) { r.Items[0].Partition = make([]byte, 257) }),
+			"no operation":        request(func(r *wire.Request) { r.Items[0].Operations = nil }),
+			"nine operations":     request(func(r *wire.Request) { r.Items[0].Operations = strings.Split("abcdefghi", "") }),
+			"operation twice":     request(func(r *wire.Request) { r.Items[0].Operations = []string{"encrypt", "encrypt"} }),
+			"operation's name":    request(func(r *wire.Request) { r.Items[0].Operations = []string{"Encrypt"} }),
+			"operation's size":    request(func(r *wire.Request) { r.Items[0].Operations = []string{strings.Repeat("e", 33)} }),
+			"second item's bad":   request(func(r *wire.Request) { r.Items = append(r.Items, wire.Item{}) }),
 		},
 		"grant": {
 			"type":              grant(func(g *wire.Grant) { g.Type = wire.TypeStatement }),
@@ -152,9 +159,45 @@ func otherRefusals() map[string]map[string]func(sample) []byte {
 	}
 }
 
+// relayRefusals are refusals of what mailboxes and relays use.
+func relayRefusals() map[string]map[string]func(sample) []byte {
+	mailbox, ack, delivery := change[wire.MailboxRequest], change[wire.Ack], change[wire.Delivery]
+	return map[string]map[string]func(sample) []byte{
+		"mailbox request": {
+			"type":          mailbox(func(m *wire.MailboxRequest) { m.Type = wire.TypeAdminRequest }),
+			"short key":     mailbox(func(m *wire.MailboxRequest) { m.Mailbox = m.Mailbox[1:] }),
+			"long audience": mailbox(func(m *wire.MailboxRequest) { m.Audience = strings.Repeat("a", 513) }),
+			"long method":   mailbox(func(m *wire.MailboxRequest) { m.Method = "PROPFINDS" }),
+			"long target":   mailbox(func(m *wire.MailboxRequest) { m.Target = strings.Repeat("/", 2049) }),
+			"no time":       mailbox(func(m *wire.MailboxRequest) { m.Issued = 0 }),
+		},
+		"acknowledgement": {
+			"type":    ack(func(a *wire.Ack) { a.Type = wire.TypeRequest }),
+			"no key":  ack(func(a *wire.Ack) { a.Mailbox = nil }),
+			"no time": ack(func(a *wire.Ack) { a.At = 0 }),
+			"no end":  ack(func(a *wire.Ack) { a.NotAfter = 0 }),
+		},
+		"delivery": {
+			"both":              delivery(func(d *wire.Delivery) { d.Number = 1 }),
+			"neither":           delivery(func(d *wire.Delivery) { d.Correlation = nil }),
+			"short correlation": delivery(func(d *wire.Delivery) { d.Correlation = d.Correlation[1:] }),
+			"short and number":  delivery(func(d *wire.Delivery) { d.Correlation, d.Number = d.Correlation[1:], 1 }),
+		},
+	}
+}
+
+func manyKeys(n int) [][]byte {
+	out := make([][]byte, n)
+	for i := range out {
+		out[i] = pattern(byte(i), wire.PublicKeySize)
+	}
+	return out
+}
+
 func refusals() map[string]map[string]func(sample) []byte {
 	out := releaseRefusals()
 	maps.Copy(out, otherRefusals())
+	maps.Copy(out, relayRefusals())
 	return out
 }
 

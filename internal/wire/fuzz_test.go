@@ -33,22 +33,25 @@ func fuzzMessage(f *testing.F, name string) {
 	})
 }
 
-func FuzzBody(f *testing.F)         { fuzzMessage(f, "body") }
-func FuzzRecord(f *testing.F)       { fuzzMessage(f, "record") }
-func FuzzOpened(f *testing.F)       { fuzzMessage(f, "opened record") }
-func FuzzRequest(f *testing.F)      { fuzzMessage(f, "request") }
-func FuzzGrant(f *testing.F)        { fuzzMessage(f, "grant") }
-func FuzzRelease(f *testing.F)      { fuzzMessage(f, "release") }
-func FuzzDescriptor(f *testing.F)   { fuzzMessage(f, "descriptor") }
-func FuzzStatement(f *testing.F)    { fuzzMessage(f, "statement") }
-func FuzzIntroduction(f *testing.F) { fuzzMessage(f, "introduction") }
-func FuzzEnroll(f *testing.F)       { fuzzMessage(f, "enrolment") }
-func FuzzRenew(f *testing.F)        { fuzzMessage(f, "renewal") }
-func FuzzEnrolled(f *testing.F)     { fuzzMessage(f, "enrolled") }
-func FuzzAdminRequest(f *testing.F) { fuzzMessage(f, "admin request") }
-func FuzzAdminSession(f *testing.F) { fuzzMessage(f, "admin session") }
-func FuzzInvite(f *testing.F)       { fuzzMessage(f, "invite") }
-func FuzzSealed(f *testing.F)       { fuzzMessage(f, "sealed") }
+func FuzzBody(f *testing.F)           { fuzzMessage(f, "body") }
+func FuzzRecord(f *testing.F)         { fuzzMessage(f, "record") }
+func FuzzOpened(f *testing.F)         { fuzzMessage(f, "opened record") }
+func FuzzRequest(f *testing.F)        { fuzzMessage(f, "request") }
+func FuzzGrant(f *testing.F)          { fuzzMessage(f, "grant") }
+func FuzzRelease(f *testing.F)        { fuzzMessage(f, "release") }
+func FuzzDescriptor(f *testing.F)     { fuzzMessage(f, "descriptor") }
+func FuzzStatement(f *testing.F)      { fuzzMessage(f, "statement") }
+func FuzzIntroduction(f *testing.F)   { fuzzMessage(f, "introduction") }
+func FuzzEnroll(f *testing.F)         { fuzzMessage(f, "enrolment") }
+func FuzzRenew(f *testing.F)          { fuzzMessage(f, "renewal") }
+func FuzzEnrolled(f *testing.F)       { fuzzMessage(f, "enrolled") }
+func FuzzAdminRequest(f *testing.F)   { fuzzMessage(f, "admin request") }
+func FuzzAdminSession(f *testing.F)   { fuzzMessage(f, "admin session") }
+func FuzzInvite(f *testing.F)         { fuzzMessage(f, "invite") }
+func FuzzMailboxRequest(f *testing.F) { fuzzMessage(f, "mailbox request") }
+func FuzzAck(f *testing.F)            { fuzzMessage(f, "acknowledgement") }
+func FuzzDelivery(f *testing.F)       { fuzzMessage(f, "delivery") }
+func FuzzSealed(f *testing.F)         { fuzzMessage(f, "sealed") }
 
 // FuzzSigned parses any bytes as a signed message and verifies them with a key
 // that has signed only one.

@@ -24,6 +24,9 @@ const (
 	MaxSealedSize  = MaxRequest + 2<<10
 	MaxRelease     = 256 << 10
 	MaxRequestLife = 60 * 1000 // milliseconds from the server's now to a request's NotAfter
+
+	MaxStanding     = 16                   // one-time keys of a standing request
+	MaxStandingLife = 7 * 24 * 3600 * 1000 // milliseconds from the server's now to a request's Until
 )
 
 // Purposes of a leaf key.
@@ -74,7 +77,10 @@ type Request struct {
 	Statement  []byte // newest signed statement that the client holds; empty if none
 	NotAfter   int64  // Unix milliseconds, at most 60 s ahead
 	Reason     string
-	Evidence   []byte // attestation evidence; empty without
+	Evidence   []byte   // attestation evidence; empty without
+	Mailbox    Hash     // MailboxID of the holder: one for each run of a client; zero without
+	Standing   [][]byte // further one-time keys, each for one release ahead of need; at most 16
+	Until      int64    // Unix milliseconds until which Standing is good; 0 without
 }
 
 // GrantItem answers the item of the same index.
@@ -144,7 +150,7 @@ func ParseRequest(payload []byte) (*Request, error) {
 	}
 	ok := r.Type == TypeRequest && ValidID(r.Client) && len(r.HPKE) == PublicKeySize && len(r.Items) > 0 &&
 		len(r.Items) <= MaxItems && len(r.Statement) <= MaxStatement && len(r.Reason) <= MaxReason &&
-		len(r.Evidence) <= MaxEvidence && r.NotAfter > 0
+		len(r.Evidence) <= MaxEvidence && r.NotAfter > 0 && r.standing()
 	if !ok {
 		return nil, fmt.Errorf("%w: request", ErrMalformed)
 	}
@@ -154,6 +160,24 @@ func ParseRequest(payload []byte) (*Request, error) {
 		}
 	}
 	return &r, nil
+}
+
+// standing reports whether the part about releases ahead of need is well formed:
+// a time exactly if there are keys, no key twice, and a mailbox to deliver to.
+func (r *Request) standing() bool {
+	if len(r.Standing) == 0 {
+		return r.Until == 0
+	}
+	if len(r.Standing) > MaxStanding || r.Until <= 0 || r.Mailbox.IsZero() {
+		return false
+	}
+	for n, key := range r.Standing {
+		same := func(k []byte) bool { return bytes.Equal(k, key) }
+		if len(key) != PublicKeySize || bytes.Equal(key, r.HPKE) || slices.ContainsFunc(r.Standing[:n], same) {
+			return false
+		}
+	}
+	return true
 }
 
 // Check reports whether an item is well formed.

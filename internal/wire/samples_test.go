@@ -58,6 +58,20 @@ func withKey[T any](typ string, parse func([]byte, crypto.PublicKey) (T, error))
 	}
 }
 
+func publicOf(name string) []byte { return fixedKey(name).Public().(ed25519.PublicKey) }
+
+// withMailbox reads a payload as the inside of a message that a mailbox signed.
+func withMailbox[T any](typ string, parse func([]byte) (T, error)) func([]byte) error {
+	return func(payload []byte) error {
+		msg, err := wire.Sign(typ, payload, fixedKey("mailbox"))
+		if err != nil {
+			return err
+		}
+		_, err = parse(msg)
+		return err
+	}
+}
+
 func samples() []sample {
 	domain, server, client := wire.DomainID(pattern(1, 32)), wire.ServerID(pattern(2, 16)), "spiffe://test/workload/ci/build"
 	epoch := wire.Epoch{Generation: 2, Position: 700}
@@ -82,7 +96,8 @@ func samples() []sample {
 		{"request", wire.TypeRequest, &wire.Request{
 			Type: wire.TypeRequest, Domain: domain, Client: client, HPKE: pattern(11, wire.PublicKeySize), Items: []wire.Item{item},
 			Descriptor: hash(12), Nonce: [32]byte(pattern(13, 32)), Statement: []byte("statement"), NotAfter: 1_777_777_777_777,
-			Reason: "nightly", Evidence: []byte("evidence"),
+			Reason: "nightly", Evidence: []byte("evidence"), Mailbox: hash(46),
+			Standing: [][]byte{pattern(47, wire.PublicKeySize), pattern(48, wire.PublicKeySize)}, Until: 1_777_777_777_777 + 24*3600*1000,
 		}, wire.MaxRequest, ignore(wire.ParseRequest)},
 		{"grant", wire.TypeGrant, &wire.Grant{
 			Type: wire.TypeGrant, Domain: domain, Server: server, Client: client, HPKE: hash(14), Request: hash(15), Epoch: epoch, Head: hash(16),
@@ -122,6 +137,15 @@ func samples() []sample {
 			Type: wire.TypeInvite, Domain: domain, Members: hash(40), Addresses: []string{"10.0.0.1:8443"}, SendToken: pattern(41, 32),
 			ID: wire.BodyID(pattern(42, 16)), Seed: pattern(43, 32), Client: client, Expires: 1_777_777_777_777,
 		}, 2 << 10, parseInviteBytes},
+		{"mailbox request", wire.TypeMailboxRequest, &wire.MailboxRequest{
+			Type: wire.TypeMailboxRequest, Mailbox: publicOf("mailbox"), Audience: "https://relay.example:8444", Method: "GET",
+			Target: "/v1/mailbox/00/receive", Body: wire.BodyDigest(nil), Nonce: [16]byte(pattern(49, 16)), Issued: 1_777_777_777_777,
+		}, wire.MaxMailboxRequest, withMailbox(wire.TypeMailboxRequest, wire.ParseMailboxRequest)},
+		{"acknowledgement", wire.TypeAck, &wire.Ack{
+			Type: wire.TypeAck, Domain: domain, Mailbox: publicOf("mailbox"), Descriptor: hash(50), Epoch: epoch, Head: hash(51),
+			At: 1_777_777_777_777, NotAfter: 1_777_777_777_777,
+		}, wire.MaxAck, withMailbox(wire.TypeAck, wire.ParseAck)},
+		{"delivery", "", &wire.Delivery{Correlation: pattern(52, 32), Data: []byte("sealed")}, wire.MaxDelivery, ignore(wire.ParseDelivery)},
 		{"sealed", "", &wire.Sealed{Type: wire.TypeRelease, Enc: pattern(44, 1120), CT: pattern(45, 40)}, wire.MaxSealedSize, nil},
 	}
 }
