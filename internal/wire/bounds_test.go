@@ -162,6 +162,7 @@ func otherRefusals() map[string]map[string]func(sample) []byte {
 // relayRefusals are refusals of what mailboxes and relays use.
 func relayRefusals() map[string]map[string]func(sample) []byte {
 	mailbox, ack, delivery := change[wire.MailboxRequest], change[wire.Ack], change[wire.Delivery]
+	trouble := change[wire.Trouble]
 	return map[string]map[string]func(sample) []byte{
 		"mailbox request": {
 			"type":          mailbox(func(m *wire.MailboxRequest) { m.Type = wire.TypeAdminRequest }),
@@ -182,6 +183,15 @@ func relayRefusals() map[string]map[string]func(sample) []byte {
 			"neither":           delivery(func(d *wire.Delivery) { d.Correlation = nil }),
 			"short correlation": delivery(func(d *wire.Delivery) { d.Correlation = d.Correlation[1:] }),
 			"short and number":  delivery(func(d *wire.Delivery) { d.Correlation, d.Number = d.Correlation[1:], 1 }),
+		},
+		"trouble": {
+			"type":         trouble(func(t *wire.Trouble) { t.Type = wire.TypeRelease }),
+			"a success":    trouble(func(t *wire.Trouble) { t.Status = 399 }),
+			"no status":    trouble(func(t *wire.Trouble) { t.Status = 600 }),
+			"no code":      trouble(func(t *wire.Trouble) { t.Code = "" }),
+			"long code":    trouble(func(t *wire.Trouble) { t.Code = strings.Repeat("c", 33) }),
+			"long message": trouble(func(t *wire.Trouble) { t.Message = strings.Repeat("m", 257) }),
+			"long wait":    trouble(func(t *wire.Trouble) { t.RetryAfter = wire.MaxRetryAfter + 1 }),
 		},
 	}
 }

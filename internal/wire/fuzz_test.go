@@ -51,6 +51,7 @@ func FuzzInvite(f *testing.F)         { fuzzMessage(f, "invite") }
 func FuzzMailboxRequest(f *testing.F) { fuzzMessage(f, "mailbox request") }
 func FuzzAck(f *testing.F)            { fuzzMessage(f, "acknowledgement") }
 func FuzzDelivery(f *testing.F)       { fuzzMessage(f, "delivery") }
+func FuzzTrouble(f *testing.F)        { fuzzMessage(f, "trouble") }
 func FuzzSealed(f *testing.F)         { fuzzMessage(f, "sealed") }
 
 // FuzzSigned parses any bytes as a signed message and verifies them with a key

@@ -12,6 +12,7 @@ import (
 const (
 	TypeMailboxRequest = "claviger/v1/mailbox-request"
 	TypeAck            = "claviger/v1/ack"
+	TypeTrouble        = "claviger/v1/trouble"
 )
 
 // Limits.
@@ -23,6 +24,8 @@ const (
 	MaxBoardServers   = 16
 	MaxSendTokens     = 4
 	SendTokenSize     = 16 // bytes
+	MaxTrouble        = 1 << 10
+	MaxRetryAfter     = 60 // seconds
 )
 
 // MailboxID names a mailbox by its public key.
@@ -123,4 +126,28 @@ func ParseDelivery(data []byte) (*Delivery, error) {
 		return nil, fmt.Errorf("%w: delivery", ErrMalformed)
 	}
 	return &d, nil
+}
+
+// Trouble is what a server says, unsigned, through a relay or a directory when
+// it has no sealed answer: the error that its native API would have shown. Who
+// carries it could have made it up, so it is trouble on the way and never a fact.
+type Trouble struct {
+	_          struct{} `cbor:",toarray"`
+	Type       string   // TypeTrouble
+	Status     uint16   // HTTP status of the same error at the native API: 400 to 599
+	Code       string   // "busy", "malformed", …; at most 32 bytes
+	Message    string   // at most 256 bytes
+	RetryAfter uint16   // seconds, at most MaxRetryAfter; 0 without
+}
+
+// ParseTrouble reads what came instead of a sealed answer.
+func ParseTrouble(data []byte) (*Trouble, error) {
+	var t Trouble
+	if err := Unmarshal(data, &t, MaxTrouble); err != nil {
+		return nil, err
+	}
+	if t.Type != TypeTrouble || t.Status < 400 || t.Status > 599 || t.Code == "" || len(t.Code) > 32 || len(t.Message) > 256 || t.RetryAfter > MaxRetryAfter {
+		return nil, fmt.Errorf("%w: trouble", ErrMalformed)
+	}
+	return &t, nil
 }

@@ -146,6 +146,8 @@ func samples() []sample {
 			At: 1_777_777_777_777, NotAfter: 1_777_777_777_777,
 		}, wire.MaxAck, withMailbox(wire.TypeAck, wire.ParseAck)},
 		{"delivery", "", &wire.Delivery{Correlation: pattern(52, 32), Data: []byte("sealed")}, wire.MaxDelivery, ignore(wire.ParseDelivery)},
+		{"trouble", wire.TypeTrouble, &wire.Trouble{Type: wire.TypeTrouble, Status: 429, Code: "busy", Message: "try again", RetryAfter: 1},
+			wire.MaxTrouble, ignore(wire.ParseTrouble)},
 		{"sealed", "", &wire.Sealed{Type: wire.TypeRelease, Enc: pattern(44, 1120), CT: pattern(45, 40)}, wire.MaxSealedSize, nil},
 	}
 }

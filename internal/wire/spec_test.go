@@ -60,7 +60,7 @@ func TestSpecification(t *testing.T) {
 		"body": "body", "record": "record", "opened record": "opened-record", "request": "request", "grant": "grant", "release": "release",
 		"descriptor": "descriptor", "statement": "statement", "introduction": "introduction", "enrolment": "enroll", "renewal": "renew",
 		"enrolled": "enrolled", "admin request": "admin-request", "admin session": "admin-session", "invite": "invite", "sealed": "",
-		"mailbox request": "mailbox-request", "acknowledgement": "ack", "delivery": "delivery",
+		"mailbox request": "mailbox-request", "acknowledgement": "ack", "delivery": "delivery", "trouble": "trouble",
 	}
 	for _, s := range samples() {
 		name, known := names[s.name]
