@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"claviger/internal/pki"
 	"claviger/internal/wire"
@@ -24,20 +25,20 @@ const configFile = "claviger.toml"
 // serverConfig is claviger.toml. Every key has to be known: a misspelt one
 // would otherwise leave a setting at its default without a word.
 type serverConfig struct {
-	Schema  int    // 1
-	Domain  string // id, hexadecimal
-	Name    string // of the domain
-	Demo    bool   // written by `claviger demo` alone
-	Listen  string // native API, host:port
-	Metrics string // loopback only; "" for none
-	Root    rootConfig
+	Schema  int        `toml:"schema"`  // 1
+	Domain  string     `toml:"domain"`  // id, hexadecimal
+	Name    string     `toml:"name"`    // of the domain
+	Demo    bool       `toml:"demo"`    // written by `claviger demo` alone
+	Listen  string     `toml:"listen"`  // native API, host:port
+	Metrics string     `toml:"metrics"` // loopback only; "" for none
+	Root    rootConfig `toml:"root"`
 }
 
 // rootConfig says how the server unseals itself when it starts. Both empty: a
 // person does it.
 type rootConfig struct {
-	KeyFile    string // holds the key, or the passphrase; relative to the directory
-	Credential string // name of a systemd credential with the same
+	KeyFile    string `toml:"key_file"`   // holds the key, or the passphrase; relative to the directory
+	Credential string `toml:"credential"` // name of a systemd credential with the same
 }
 
 // Where a server listens unless it is told otherwise.
@@ -46,16 +47,21 @@ const (
 	defaultMetrics = "127.0.0.1:9464"
 )
 
-// encode renders the file as init writes it. A JSON string is a TOML string.
+// encode renders the file as init writes it.
 func (c serverConfig) encode() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Written by claviger init. After a change: claviger config check --dir DIR\n")
-	fmt.Fprintf(&b, "schema = %d\ndomain = %s\nname = %s\ndemo = %t\n", c.Schema, jsonString(c.Domain), jsonString(c.Name), c.Demo)
-	fmt.Fprintf(&b, "\n# The native API, and the metrics on this machine (\"\" for none).\n")
-	fmt.Fprintf(&b, "listen = %s\nmetrics = %s\n", jsonString(c.Listen), jsonString(c.Metrics))
-	fmt.Fprintf(&b, "\n# How the server unseals itself when it starts: a file with the key or the\n"+
-		"# passphrase, or the name of a systemd credential. Both empty: a person does.\n")
-	fmt.Fprintf(&b, "[root]\nkey_file = %s\ncredential = %s\n", jsonString(c.Root.KeyFile), jsonString(c.Root.Credential))
+	b.WriteString("# Written by claviger init. After a change: claviger config check --dir DIR\n")
+	writeSetting(&b, "schema", c.Schema)
+	writeSetting(&b, "domain", c.Domain)
+	writeSetting(&b, "name", c.Name)
+	writeSetting(&b, "demo", c.Demo)
+	b.WriteString("\n# The native API, and the metrics on this machine (\"\" for none).\n")
+	writeSetting(&b, "listen", c.Listen)
+	writeSetting(&b, "metrics", c.Metrics)
+	b.WriteString("\n# How the server unseals itself when it starts: a file with the key or the\n" +
+		"# passphrase, or the name of a systemd credential. Both empty: a person does.\n[root]\n")
+	writeSetting(&b, "key_file", c.Root.KeyFile)
+	writeSetting(&b, "credential", c.Root.Credential)
 	return b.Bytes()
 }
 
@@ -101,29 +107,13 @@ func notInstalled(dir string) *Failure {
 // parseServerConfig reads the text of a configuration.
 func parseServerConfig(text string) (serverConfig, error) {
 	var c serverConfig
-	settings, err := parseSettings(text)
-	if err != nil {
-		return c, err
-	}
-	for _, s := range settings { // first: in another schema the rest may mean something else
-		if s.name == "schema" && s.value != schemaVersion {
-			return c, lineError(s.line, "it has schema %v; this program knows %d", s.value, schemaVersion)
-		}
-	}
-	err = decodeSettings(settings, map[string]any{
-		"schema": &c.Schema, "domain": &c.Domain, "name": &c.Name, "demo": &c.Demo, "listen": &c.Listen, "metrics": &c.Metrics,
-		"root.key_file": &c.Root.KeyFile, "root.credential": &c.Root.Credential,
-	})
-	if err != nil {
+	if err := decodeSettings(text, &c); err != nil {
 		return c, err
 	}
 	return c, c.check()
 }
 
 func (c serverConfig) check() error {
-	if c.Schema != schemaVersion {
-		return errors.New("schema is missing")
-	}
 	if id, err := hex.DecodeString(c.Domain); err != nil || len(id) != len(wire.DomainID{}) || c.Domain != strings.ToLower(c.Domain) {
 		return errors.New("domain is not 64 hexadecimal digits")
 	}
@@ -132,6 +122,9 @@ func (c serverConfig) check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("listen: %w", err)
+	}
+	if !utf8.ValidString(c.Root.KeyFile) { // a TOML file can't name it
+		return errors.New("root: the name of the key file is not UTF-8")
 	}
 	if c.Root.KeyFile != "" && c.Root.Credential != "" {
 		return errors.New("root: key_file and credential are both set; one is wanted")

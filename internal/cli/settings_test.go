@@ -3,70 +3,98 @@
 package cli
 
 import (
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/BurntSushi/toml"
 
 	"claviger/internal/wire"
 )
 
+// sample is a configuration to decode into.
+type sample struct {
+	Schema int    `toml:"schema"`
+	A      string `toml:"a"`
+	B      bool   `toml:"b"`
+	T      struct {
+		N int `toml:"n"`
+	} `toml:"t"`
+}
+
 func TestSettings(t *testing.T) {
+	const one = "schema = 1\n"
 	cases := []struct{ text, want string }{
-		{"a = 1\nb='two' # why\r\n\n# note\n[t]\nc = \"th\\\"r\\u0065e\"\nd = true\n[u]# x\nd = false", "1 a 1|2 b two|6 t.c th\"ree|7 t.d true|9 u.d false"},
-		{"", ""},
-		{"a = -12", "1 a -12"},
-		{"a = 'C:\\dir'", "1 a C:\\dir"},
-		{"a = 1\na = 2", "line 2: a is on line 1 already"},
-		{"[t]\n[t]", "line 2: t is on line 1 already"},
-		{"[t]\na=1\n[u]\na=1\n[t]", "line 5: t is on line 1 already"},
-		{"\na", "line 2: neither a table nor a setting"},
-		{"a.b = 1", "line 1: neither a table nor a setting"},
-		{"[[t]]", "line 1: neither a table nor a setting"},
-		{"a = ", "line 1: a: a string, a whole number, true or false is wanted"},
-		{"a = [1]", "line 1: a: a string, a whole number, true or false is wanted"},
-		{"a = 01", "line 1: something follows the end of a"},
-		{"a = 1.5", "line 1: something follows the end of a"},
-		{"a = truer", "line 1: something follows the end of a"},
-		{"a = \"x\" y", "line 1: something follows the end of a"},
-		{"[t] x", "line 1: something follows the end of t"},
-		{"a = \"x", "line 1: a: malformed string"},
-		{"a = \"\\x41\"", "line 1: a: malformed string"},
-		{"a = \"\\ud800\"", "line 1: a: malformed string"},
-		{"a = 'x", "line 1: a: malformed string"},
-		{"a = \"\"\"x\"\"\"", "line 1: a: a string is written on one line"},
-		{"a = '''x'''", "line 1: a: a string is written on one line"},
-		{"a = \"x\ay\"", "line 1: a: a control character"},
-		{"a = '\xff'", "it is not UTF-8 text of at most 65536 bytes"},
-		{strings.Repeat("#", maxConfig+1), "it is not UTF-8 text of at most 65536 bytes"},
+		{one + "a='two' # why\r\n\n# note\nb = true\n[t]\nn = -12", "{1 two true {-12}}"},
+		{one + "a = \"th\\\"r\\u0065e\"", "{1 th\"ree false {0}}"},
+		{one + "a = \"\"\"\nx\"\"\"\nt.n = 3", "{1 x false {3}}"},
+		{one + "t = {n = 4}", "{1  false {4}}"},
+		{"", "schema is missing"},
+		{"schema = '1'", "line 1 (last key \"schema\"): incompatible types: TOML value has type string; destination has type integer"},
+		{"\nschema = 2\nnew = 1", "line 2: it has schema 2; this program knows 1"},
+		{one + "a = 'x'\na = 'y'", "line 3: key 'a' has already been defined."},
+		{one + "[t]\n[t]", "line 3: key 't' has already been defined."},
+		{one + "[t]\nn=1\n[u]\n[t]", "line 5: key 't' has already been defined."},
+		{one + "t.n = 1\n[t]\nn = 2", "line 4: key 't.n' has already been defined."},
+		{one + "x = 1", "line 2: unknown key \"x\""},
+		{one + "\n[t]\nn = 1\nm = 1", "line 5: unknown key \"t.m\""},
+		{one + "t = {n = 4, m = 5}", "line 2: unknown key \"t.m\""},
+		{one + "t.m = 5", "line 2: unknown key \"t.m\""},
+		{one + "\n[u]\nn = 1", "line 3: unknown key \"u\""},
+		{one + "\n[[u]]\nn = 1", "line 3: unknown key \"u\""},
+		{one + "u.v.w = 1", "line 2: unknown key \"u.v.w\""},
+		{one + "A = 'x'", "line 2: unknown key \"A\""},
+		{one + "[T]\nn = 1", "line 2: unknown key \"T\""},
+		{one + "a = 'x'\nA = 'y'", "line 3: unknown key \"A\""},
+		{one + "'' = 1", "line 2: unknown key "},
+		{one + "a = 1", "line 2 (last key \"a\"): incompatible types"},
+		{one + "t = 1", "line 2 (last key \"t\"): type mismatch"},
+		{one + "[[t]]\nn = 1", "line 2 (last key \"t\")"},
+		{one + "[t]\nn = 1.5", "line 3 (last key \"t.n\"): incompatible types"},
+		{one + "a = ", "line 2: unexpected EOF; expected value"},
+		{one + "a", "line 2: "},
+		{one + "a = 'x' y", "line 2: "},
+		{one + "a = \"x", "line 2: "},
+		{one + "a = \"x\ay\"", "line 2: TOML files cannot contain control characters"},
+		{one + "a = '\xff'", "it is not UTF-8 text of at most 16384 bytes"},
+		{one + strings.Repeat("a.", 1024) + "a = 1", "line 2: it is longer than 2048 bytes"},
+		{strings.Repeat("#\n", maxConfig), "it is not UTF-8 text of at most 16384 bytes"},
 	}
 	for _, c := range cases {
-		got, err := parseSettings(c.text)
-		if err != nil {
-			want(t, c.text[:min(20, len(c.text))], err.Error(), c.want)
-			continue
+		var got sample
+		if err := decodeSettings(c.text, &got); err != nil {
+			wantIn(t, c.text[:min(40, len(c.text))], err.Error(), c.want)
+		} else {
+			want(t, c.text, sprint(got), c.want)
 		}
-		var parts []string
-		for _, s := range got {
-			parts = append(parts, strings.TrimSpace(sprint(s.line)+" "+s.name+" "+sprint(s.value)))
-		}
-		want(t, c.text, strings.Join(parts, "|"), c.want)
 	}
 }
 
+// What is accepted says the same to a decoder that knows nothing of our types.
 func FuzzSettings(f *testing.F) {
-	f.Add("schema = 1\n[root]\nkey_file = \"a\\u0041\"\n")
-	f.Add("a = 'x' # y\nb = -1\nc=true")
+	f.Add("schema = 1\n[t]\nn = 1\n")
+	f.Add("schema = 1\na = 'x' # y\nb = true\nt = {n = -1}")
+	f.Add("[[schema]]\na.b.c = [[[1979-05-27T07:32:00Z]]]")
 	f.Fuzz(func(t *testing.T, text string) {
-		settings, err := parseSettings(text)
-		if err != nil {
+		var got sample
+		if err := decodeSettings(text, &got); err != nil {
 			return
 		}
-		lines := strings.Split(text, "\n")
-		seen := map[string]bool{}
-		for _, s := range settings {
-			if s.line < 1 || s.line > len(lines) || seen[s.name] {
-				t.Fatalf("%+v of %q", s, text)
+		var plain map[string]any
+		if _, err := toml.Decode(text, &plain); err != nil {
+			t.Fatal(err)
+		}
+		table, _ := plain["t"].(map[string]any)
+		for name := range table {
+			if name != "n" {
+				t.Errorf("t.%s was taken in %q", name, text)
 			}
-			seen[s.name] = true
+		}
+		for name, value := range plain {
+			is := map[string]any{"schema": int64(1), "a": got.A, "b": got.B, "t": value}[name]
+			if !reflect.DeepEqual(is, value) {
+				t.Errorf("%s is %v, taken as %v, in %q", name, value, is, text)
+			}
 		}
 	})
 }
@@ -75,7 +103,7 @@ func FuzzSettings(f *testing.F) {
 func goodConfig() serverConfig {
 	return serverConfig{
 		Schema: 1, Domain: strings.Repeat("0a", 32), Name: "example.org", Listen: defaultListen, Metrics: defaultMetrics,
-		Root: rootConfig{KeyFile: `/a "b" \c`},
+		Root: rootConfig{KeyFile: "/a \"b\" \\c\x7f\n'"},
 	}
 }
 
@@ -92,9 +120,11 @@ func TestServerConfigRoundTrip(t *testing.T) {
 func TestServerConfigIsStrict(t *testing.T) {
 	cases := []struct{ name, old, new, message string }{
 		{"unknown key", "demo = false", "demo = false\nlisen = \"x\"", `line 6: unknown key "lisen"`},
-		{"unknown table", "[root]", "[rot]", `line 14: unknown key "rot.key_file"`},
+		{"unknown table", "[root]", "[rot]", `line 13: unknown key "rot"`},
+		{"twice", "demo = false", "demo = false\ndemo = true", "line 6: key 'demo' has already been defined"},
+		{"twice by case", "demo = false", "demo = false\nDemo = true", `line 6: unknown key "Demo"`},
 		{"key in the wrong table", "[root]", "[root]\nlisten = ''", `line 14: unknown key "root.listen"`},
-		{"wrong type", "demo = false", "demo = 0", "line 5: demo is a int here"},
+		{"wrong type", "demo = false", "demo = 0", `line 5 (last key "demo"): incompatible types`},
 		{"future", "schema = 1", "schema = 2\nnovelty = true", "line 2: it has schema 2; this program knows 1"},
 		{"no schema", "schema = 1", "", "schema is missing"},
 		{"no domain", strings.Repeat("0a", 32), "0a", "domain is not 64 hexadecimal digits"},
@@ -104,6 +134,7 @@ func TestServerConfigIsStrict(t *testing.T) {
 		{"open metrics", `"127.0.0.1:9464"`, `"0.0.0.0:9464"`, "metrics: 0.0.0.0 is not a loopback address"},
 		{"metrics by name", `"127.0.0.1:9464"`, `"example.org:9464"`, "is not a loopback address"},
 		{"metrics without port", `"127.0.0.1:9464"`, `"127.0.0.1"`, "metrics: "},
+		{"a path that is no text", `key_file = "`, "key_file = \"\xff", "it is not UTF-8 text"},
 		{"two ways to unseal", `credential = ""`, `credential = "root"`, "key_file and credential are both set"},
 	}
 	text := string(goodConfig().encode())
