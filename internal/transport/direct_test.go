@@ -250,7 +250,7 @@ func TestProxyIsIgnored(t *testing.T) {
 	if _, err := d.Statement(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if transport := d.client.Transport.(*http.Transport); transport.Proxy != nil {
+	if transport := d.web.client.Transport.(*http.Transport); transport.Proxy != nil {
 		t.Error("a proxy is asked for") // the environment of loopback addresses is never asked
 	}
 }

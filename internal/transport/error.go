@@ -13,10 +13,11 @@ import (
 	"time"
 )
 
-// Error is what a server said instead of an answer. Nobody signed it.
+// Error is what a server, or who carries its messages, said instead of an answer.
+// Nobody signed it.
 type Error struct {
 	Address    string
-	Status     int           // HTTP status
+	Status     int           // HTTP status, or the one that stands for the same trouble
 	Code       string        // "busy", "sealed", …; empty if the answer was none of Claviger's
 	Message    string        // printable, at most 256 bytes
 	RetryAfter time.Duration // when to ask again, if the server said so
@@ -33,8 +34,8 @@ func (e *Error) Error() string {
 // maxRetryAfter bounds what a server can make a client wait.
 const maxRetryAfter = time.Minute
 
-func (d *Direct) refusal(resp *http.Response) error {
-	out := &Error{Address: d.address, Status: resp.StatusCode}
+func refusal(address string, resp *http.Response) error {
+	out := &Error{Address: address, Status: resp.StatusCode}
 	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
 		out.RetryAfter = min(time.Duration(n)*time.Second, maxRetryAfter)
 	}

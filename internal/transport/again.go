@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"time"
+)
+
+// Pauses between tries of [Again]. The zero value is 250 ms growing to 30 s.
+type Pauses struct {
+	First time.Duration // after the first failure
+	Most  time.Duration // however many failed
+}
+
+// Again runs try until ctx ends, which it returns the cause of. After each end of
+// try, with an error or without, it pauses: longer after each, until try has
+// called works, which says that the other side is there and pauses start over.
+// The pauses are drawn at random, so that many who lost the same relay don't come
+// back to it at the same moment. failed, if it isn't nil, hears of each end.
+func Again(ctx context.Context, p Pauses, try func(ctx context.Context, works func()) error, failed func(error)) error {
+	if p.First <= 0 {
+		p.First = 250 * time.Millisecond
+	}
+	if p.Most <= 0 {
+		p.Most = 30 * time.Second
+	}
+	pause := p.First
+	for ctx.Err() == nil {
+		err := try(ctx, func() { pause = p.First })
+		if ctx.Err() != nil {
+			break
+		}
+		if failed != nil {
+			failed(err)
+		}
+		sleep(ctx, jitter(pause))
+		pause = min(2*pause, p.Most)
+	}
+	return context.Cause(ctx)
+}
+
+// jitter draws from the upper half of d.
+func jitter(d time.Duration) time.Duration {
+	var b [8]byte
+	rand.Read(b[:])
+	return d/2 + time.Duration(binary.BigEndian.Uint64(b[:])%uint64(d/2+1))
+}
+
+// sleep waits, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
