@@ -73,11 +73,14 @@ func parseRelay(rest string) (Address, error) {
 		a.Pin = wire.Hash(pin)
 	}
 	if _, _, err := net.SplitHostPort(rest); err != nil {
-		bare := strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
-		if (bare != rest) != strings.Contains(bare, ":") {
+		host, bracketed := rest, false
+		if inner, ok := strings.CutPrefix(rest, "["); ok {
+			host, bracketed = strings.CutSuffix(inner, "]")
+		}
+		if bracketed != strings.Contains(host, ":") || strings.ContainsAny(host, "[]") {
 			return Address{}, fmt.Errorf("%w: %q", ErrAddress, rest)
 		}
-		rest = net.JoinHostPort(bare, RelayPort)
+		rest = net.JoinHostPort(host, RelayPort)
 	}
 	host, err := checkHostPort(rest)
 	if err != nil || strings.Contains(host, "%") {

@@ -169,7 +169,7 @@ func (o *DirectoryOwner) Receive(ctx context.Context) iter.Seq2[*wire.Delivery, 
 			return
 		}
 		defer t.Close()
-		r := reception{o: o, t: t, dir: mailboxDir(o.mailbox.id), seen: map[string]bool{}}
+		r := reception{o: o, t: t, dir: mailboxDir(o.mailbox.id), seen: map[string]bool{}, remove: t.Remove}
 		defer r.end()
 		for pause := firstLook; ; pause = min(2*pause, lastLook) {
 			found, err := r.look(ctx)
@@ -198,6 +198,8 @@ type reception struct {
 	dir   string
 	seen  map[string]bool // parcels yielded
 	swept time.Duration   // boot time
+
+	remove func(name string) error
 }
 
 // look finds what is there now.
@@ -231,7 +233,7 @@ func (r *reception) requests(ctx context.Context) ([]*wire.Delivery, error) {
 	for _, name := range names {
 		data, err := r.t.read(r.dir+"/in/"+name, maxPosted)
 		// Security: what can't be taken away would be answered for ever.
-		if rerr := r.t.Remove(r.dir + "/in/" + name); rerr != nil {
+		if rerr := r.remove(r.dir + "/in/" + name); rerr != nil {
 			return out, rerr
 		}
 		var p posted
