@@ -45,7 +45,7 @@ func Object(payload any) string {
 		return "client:" + p.Client
 	case Subject:
 		if p.Client == "" {
-			return "domain"
+			return objectDomain
 		}
 		return "client:" + p.Client
 	case KeyCreate:

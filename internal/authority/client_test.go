@@ -176,6 +176,13 @@ func TestRevokeEverything(t *testing.T) {
 	k.refused(KindRevokeAll, Subject{Client: client("web")}, ErrRefused, k.ann)
 	k.refused(KindEnableAll, Subject{}, ErrRefused, k.ann, k.bob)
 	k.do(KindRevokeAll, Subject{}, k.s1)
+	now := k.state()
+	if got := now.Revoking(now.Time); len(got) != 1 || got[0].Of != "domain" || got[0].Epoch != now.Epoch || got[0].Since != now.Time || got[0].Lease != DefaultLease {
+		t.Errorf("revoking: %+v", got)
+	}
+	if got := k.revocations(); !slices.Equal(got, []wire.RevocationID{wire.RevokeEverything}) {
+		t.Errorf("told: %v", got)
+	}
 	k.refused(KindRevokeAll, Subject{}, ErrRefused, k.ann)
 	k.clock.Advance(1000 * time.Hour)
 	if got := k.revocations(); !slices.Equal(got, []wire.RevocationID{wire.RevokeEverything}) || !k.state().Revoked {
@@ -191,12 +198,12 @@ func TestMoreRevocationsThanAStatementHolds(t *testing.T) {
 	k := newKit(t)
 	s := k.state()
 	for i := range wire.MaxRevocations {
-		s.revoke(fmt.Sprint(i), wire.RevocationID{1, byte(i), byte(i >> 8)}, true, s.Time, 60)
+		s.revoke(wire.Link{Time: s.Time}, fmt.Sprint(i), revoking{wire.RevocationID{1, byte(i), byte(i >> 8)}, true, 60})
 	}
 	if got := s.Revocations(s.Time); len(got) != wire.MaxRevocations {
 		t.Errorf("%d fit", len(got))
 	}
-	s.revoke("more", wire.RevocationID{2}, true, s.Time, 60)
+	s.revoke(wire.Link{Time: s.Time}, "more", revoking{wire.RevocationID{2}, true, 60})
 	if got := s.Revocations(s.Time); !slices.Equal(got, []wire.RevocationID{wire.RevokeEverything}) {
 		t.Errorf("%d are told", len(got))
 	}

@@ -21,8 +21,11 @@ var ErrRefused = errors.New("refused")
 // find it by catching up.
 var errBase = fmt.Errorf("%w: its base is not on this log", ErrRefused)
 
-// objectMembers is the one object of the member chain.
-const objectMembers = "members"
+// Objects of which there is one.
+const (
+	objectMembers = "members" // the member chain
+	objectDomain  = "domain"  // everything, for revoking it
+)
 
 const (
 	// maxBodyLife bounds how far ahead of its record a body may expire: the time
@@ -214,7 +217,7 @@ func (s *State) timely(in input) error {
 		return fmt.Errorf("%w: it would hold for longer than %d days", ErrRefused, PendingLife/(24*time.Hour))
 	case s.wasApplied(b.ID):
 		return fmt.Errorf("%w: it was applied before", ErrRefused)
-	case !s.on(b.Base, b.BaseHead):
+	case !s.On(b.Base, b.BaseHead):
 		return errBase
 	}
 	// Security: who signed may have been trusted then and not now.

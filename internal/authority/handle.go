@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"claviger/internal/authority/revoked"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -168,7 +169,7 @@ func (s *State) restoresThis(body *wire.Body) error {
 	if err := wire.Unmarshal(body.Payload, &r, wire.MaxMembers); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if !s.on(r.Epoch, r.Head) {
+	if !s.On(r.Epoch, r.Head) {
 		return fmt.Errorf("%w: the restore goes on from a record that is not on this log", ErrRefused)
 	}
 	return nil
@@ -287,7 +288,7 @@ func (s *State) setClient(in input, p *Subject, namer RevocationNamer) (change, 
 		}
 		if c.Revoked = revoke; namer != nil {
 			c.RevID = namer(p.Client)
-			s.revoke("client:"+p.Client, c.RevID, revoke, in.link.Time, s.longestLease(in.link.Time))
+			s.revoke(in.link, "client:"+p.Client, revoking{c.RevID, revoke, s.longestLease(in.link.Time)})
 		}
 		s.clients[p.Client] = &c
 	}}, nil
@@ -298,7 +299,10 @@ func (s *State) setDomain(in input, p *Subject) (change, error) {
 	if p.Client != "" || s.Revoked == revoke {
 		return refuse("the domain is already so")
 	}
-	return change{object: "domain", apply: func() { s.Revoked = revoke }}, nil
+	return change{object: objectDomain, apply: func() {
+		s.Revoked = revoke
+		s.revoke(in.link, objectDomain, revoking{wire.RevokeEverything, revoke, s.longestLease(in.link.Time)})
+	}}, nil
 }
 
 // backup lists a backup. One of an older erasure epoch is listed too: it may
@@ -334,10 +338,17 @@ func (s *State) anchor(in input, p *Anchor) (change, error) {
 	return change{object: "server:" + p.Server.String(), apply: func() { s.anchors[p.Server] = c }}, nil
 }
 
+// revoking is what becomes of one thing's revocation.
+type revoking struct {
+	id    wire.RevocationID
+	add   bool   // or take back
+	lease uint64 // seconds: the longest lease that may be out
+}
+
 // revoke adds or takes back the revocation of one thing.
-func (s *State) revoke(of string, id wire.RevocationID, add bool, now int64, lease uint64) {
-	if s.revoked = s.revoked.Without(of, now); add {
-		s.revoked = s.revoked.With(of, id, now, lease)
+func (s *State) revoke(link wire.Link, of string, r revoking) {
+	if s.revoked = s.revoked.Without(of, link.Time); r.add {
+		s.revoked = s.revoked.With(revoked.Entry{Of: of, ID: r.id, Epoch: link.Epoch, Since: link.Time, Lease: r.lease})
 	}
 }
 

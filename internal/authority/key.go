@@ -196,12 +196,12 @@ func (s *State) keySwitch(in input, p *KeyRef) (change, error) {
 	ch := s.edit(k, func(k *Key) { k.Disabled = disable })
 	return change{object: ch.object, apply: func() {
 		ch.apply()
-		s.revoke(ch.object, k.Revocation, disable, in.link.Time, k.leaseOut(in.link.Time))
+		s.revoke(in.link, ch.object, revoking{k.Revocation, disable, k.leaseOut(in.link.Time)})
 	}}, nil
 }
 
-func (s *State) revokeVersion(k *Key, v *Version, add bool, now int64) {
-	s.revoke(fmt.Sprintf("%s/%d", object(k.ID), v.Number), v.Revocation, add, now, k.leaseOut(now))
+func (s *State) revokeVersion(k *Key, v *Version, add bool, link wire.Link) {
+	s.revoke(link, fmt.Sprintf("%s/%d", object(k.ID), v.Number), revoking{v.Revocation, add, k.leaseOut(link.Time)})
 }
 
 func (s *State) version(id wire.KeyID, number uint64) (*Key, *Version, error) {
@@ -223,7 +223,7 @@ func (s *State) keyCompromise(in input, p *VersionRef) (change, error) {
 	ch := s.edit(k, func(k *Key) { k.Versions[p.Number-1].State = wire.StateCompromised })
 	return change{object: ch.object, apply: func() {
 		ch.apply()
-		s.revokeVersion(k, v, true, in.link.Time)
+		s.revokeVersion(k, v, true, in.link)
 	}}, nil
 }
 
@@ -250,7 +250,7 @@ func (s *State) keyDestroy(in input, p *Destroy) (change, error) {
 	return change{object: ch.object, apply: func() {
 		for i := range k.Versions {
 			if v := &k.Versions[i]; ordered(*v) {
-				s.revokeVersion(k, v, true, in.link.Time)
+				s.revokeVersion(k, v, true, in.link)
 			}
 		}
 		ch.apply()
@@ -268,7 +268,7 @@ func (s *State) keyKeep(in input, p *VersionRef) (change, error) {
 	ch := s.edit(k, func(k *Key) { k.Versions[p.Number-1].DestroyAt = 0 })
 	return change{object: ch.object, apply: func() {
 		ch.apply()
-		s.revokeVersion(k, v, v.State == wire.StateCompromised, in.link.Time)
+		s.revokeVersion(k, v, v.State == wire.StateCompromised, in.link)
 	}}, nil
 }
 

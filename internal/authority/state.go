@@ -220,16 +220,19 @@ func (s *State) EpochKey(m members.Member) []byte {
 // statement holds (wire.MaxRevocations) are told as "everything": holders then
 // ask again, and keep what is still theirs.
 func (s *State) Revocations(now int64) []wire.RevocationID {
-	var out []wire.RevocationID
-	if s.Revoked {
-		out = append(out, wire.RevokeEverything)
+	out := s.revoked.IDs(now)
+	if s.Revoked && !slices.Contains(out, wire.RevokeEverything) {
+		out = append(out, wire.RevokeEverything) // told as long as it is in force
 	}
-	out = append(out, s.revoked.IDs(now)...)
 	if len(out) > wire.MaxRevocations {
 		return []wire.RevocationID{wire.RevokeEverything}
 	}
 	return out
 }
+
+// Revoking lists the revocations that [State.Revocations] tells of, each with what
+// it revokes and its record: "key:ID", "key:ID/VERSION", "client:NAME" or "domain".
+func (s *State) Revoking(now int64) []revoked.Entry { return s.revoked.Running(now) }
 
 // HeadAt returns the head at a position of this log.
 func (s *State) HeadAt(position uint64) (wire.Hash, bool) {
@@ -250,8 +253,8 @@ func (s *State) generationAt(position uint64) uint64 {
 	return generation
 }
 
-// on reports whether an epoch and a head are one of this log's records.
-func (s *State) on(e wire.Epoch, head wire.Hash) bool {
+// On reports whether an epoch and a head are one of this log's records.
+func (s *State) On(e wire.Epoch, head wire.Hash) bool {
 	at, ok := s.HeadAt(e.Position)
 	return ok && at == head && s.generationAt(e.Position) == e.Generation
 }

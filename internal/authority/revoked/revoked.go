@@ -21,42 +21,47 @@ const slack = time.Minute
 
 // List of revocations, in the order in which they were made. It is never
 // changed: With and Without return another.
-type List []entry
+type List []Entry
 
-type entry struct {
-	of    string // what it revokes
-	id    wire.RevocationID
-	since int64  // Unix milliseconds
-	lease uint64 // seconds: the longest lease that may be out
+// Entry is one revocation.
+type Entry struct {
+	Of    string // what it revokes
+	ID    wire.RevocationID
+	Epoch wire.Epoch // of its record
+	Since int64      // time of its record, Unix milliseconds
+	Lease uint64     // seconds: the longest lease that may have been out then
 }
 
-// With adds the revocation of a thing from now on (Unix milliseconds), to be told
-// until a lease of the given seconds has ended. An earlier one of the same thing
-// is replaced; those that are over are dropped.
-func (l List) With(of string, id wire.RevocationID, now int64, lease uint64) List {
-	return append(l.Without(of, now), entry{of, id, now, lease})
-}
+// With adds a revocation, to be told until its longest lease has ended. An
+// earlier one of the same thing is replaced; those that are over are dropped.
+func (l List) With(e Entry) List { return append(l.Without(e.Of, e.Since), e) }
 
 // Without takes back the revocation of a thing, and drops those that are over.
 func (l List) Without(of string, now int64) List {
 	var rest List
 	for _, e := range l {
-		if e.of != of && e.runs(now-slack.Milliseconds()) {
+		if e.Of != of && e.runs(now-slack.Milliseconds()) {
 			rest = append(rest, e)
 		}
 	}
 	return rest
 }
 
+// Running lists the revocations whose longest lease has not ended at a time (Unix
+// milliseconds).
+func (l List) Running(now int64) []Entry {
+	return slices.DeleteFunc(slices.Clone(l), func(e Entry) bool { return !e.runs(now) })
+}
+
 // IDs lists what is to be told at a time (Unix milliseconds), each id once.
 func (l List) IDs(now int64) []wire.RevocationID {
 	var out []wire.RevocationID
 	for _, e := range l {
-		if e.runs(now) && !slices.Contains(out, e.id) {
-			out = append(out, e.id)
+		if e.runs(now) && !slices.Contains(out, e.ID) {
+			out = append(out, e.ID)
 		}
 	}
 	return out
 }
 
-func (e entry) runs(now int64) bool { return now-e.since <= int64(e.lease)*1000 }
+func (e Entry) runs(now int64) bool { return now-e.Since <= int64(e.Lease)*1000 }
