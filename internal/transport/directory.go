@@ -55,9 +55,31 @@ type (
 )
 
 const (
-	maxPosted = wire.MaxSealedSize + 64
-	maxParcel = wire.MaxParcel + 64
+	maxPosted = wire.MaxSealedSize + 128
+	maxParcel = wire.MaxParcel + 128
 )
+
+func parsePosted(data []byte) (*posted, error) {
+	var p posted
+	if err := wire.Unmarshal(data, &p, maxPosted); err != nil {
+		return nil, err
+	}
+	if len(p.Token) > 64 || len(p.Sealed) > wire.MaxSealedSize {
+		return nil, fmt.Errorf("%w: request", wire.ErrMalformed)
+	}
+	return &p, nil
+}
+
+func parseParcel(data []byte) (*parcel, error) {
+	var p parcel
+	if err := wire.Unmarshal(data, &p, maxParcel); err != nil {
+		return nil, err
+	}
+	if len(p.Sealed) > wire.MaxParcel {
+		return nil, fmt.Errorf("%w: parcel", wire.ErrMalformed)
+	}
+	return &p, nil
+}
 
 // NewDirectory returns a Directory for an address of [KindDirectory], which must
 // exist when it is used.
@@ -155,7 +177,7 @@ func (d *Directory) Exchange(ctx context.Context, to Peer, sealed []byte) ([]byt
 	defer t.Close()
 	name := hex.EncodeToString(random(len(wire.Hash{})))
 	question := mailboxDir(to.Mailbox) + "/in/" + name
-	if err := t.write(question, wire.Marshal(posted{Token: to.Token, Sealed: sealed})); err != nil {
+	if err := t.write(question, wire.Marshal(posted{Token: to.Token, Sealed: sealed}), false); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, d.trouble(http.StatusServiceUnavailable, "offline", "the server is not listening at this directory")
 		}

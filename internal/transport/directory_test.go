@@ -67,7 +67,7 @@ func TestHostileTree(t *testing.T) {
 		if names, err := tr.list(name, 4, 10); len(names) > 0 || err == nil && name != "." {
 			t.Errorf("%s lists %v, %v", name, names, err)
 		}
-		if err := tr.write(name+"/new", []byte("x")); err == nil && name != "." {
+		if err := tr.write(name+"/new", []byte("x"), true); err == nil && name != "." {
 			t.Errorf("%s/new was written", name)
 		}
 	}
@@ -337,6 +337,20 @@ func FuzzMailbox(f *testing.F) {
 			if d.Number == 0 && !bytes.Contains(request, d.Data) || d.Number != 0 && !bytes.Contains(rest, d.Data) {
 				t.Error("something that nobody left")
 			}
+		}
+	})
+}
+
+// FuzzLetters: what stands in files reads as what it renders as, or not at all.
+func FuzzLetters(f *testing.F) {
+	f.Add(wire.Marshal(posted{Token: []byte("t"), Sealed: []byte("s")}))
+	f.Add(wire.Marshal(parcel{Expires: 1 << 50, Sealed: []byte("s")}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if p, err := parsePosted(data); err == nil && !bytes.Equal(wire.Marshal(*p), data) {
+			t.Errorf("%x reads as %+v", data, p)
+		}
+		if p, err := parseParcel(data); err == nil && !bytes.Equal(wire.Marshal(*p), data) {
+			t.Errorf("%x reads as %+v", data, p)
 		}
 	})
 }

@@ -61,7 +61,7 @@ func (o *DirectoryOwner) PutIntroduction(_ context.Context, introduction []byte)
 				_ = t.RemoveAll(mailboxDir(last.Mailbox)) // it is only in the way
 			}
 		}
-		return t.makeAndWrite(name, introduction)
+		return t.makeAndWrite(name, introduction, false)
 	})
 }
 
@@ -80,7 +80,7 @@ func (o *DirectoryOwner) PutStatement(_ context.Context, signed []byte) error {
 		return err
 	}
 	return o.with("put statement", func(t tree) error {
-		return t.makeAndWrite(o.directory.board("statements")+"/"+s.Server.String(), signed)
+		return t.makeAndWrite(o.directory.board("statements")+"/"+s.Server.String(), signed, false)
 	})
 }
 
@@ -123,7 +123,8 @@ func (o *DirectoryOwner) PutParcel(_ context.Context, to wire.Hash, expires time
 		if len(names) >= maxParcels || size > maxParcelBytes {
 			return o.directory.trouble(http.StatusTooManyRequests, "full", "the mailbox holds as many parcels as it may")
 		}
-		return t.makeAndWrite(dir+"/"+hex.EncodeToString(random(numberDigits/2)), wire.Marshal(parcel{Expires: expires.UnixMilli(), Sealed: sealed}))
+		name := dir + "/" + hex.EncodeToString(random(numberDigits/2))
+		return t.makeAndWrite(name, wire.Marshal(parcel{Expires: expires.UnixMilli(), Sealed: sealed}), true)
 	})
 }
 
@@ -142,7 +143,7 @@ func (o *DirectoryOwner) Answer(_ context.Context, correlation, answer []byte) e
 		return fmt.Errorf("answer: %w: correlation", wire.ErrMalformed)
 	}
 	return o.with("answer", func(t tree) error {
-		return t.makeAndWrite(answersDir+"/"+hex.EncodeToString(correlation), answer)
+		return t.makeAndWrite(answersDir+"/"+hex.EncodeToString(correlation), answer, false)
 	})
 }
 
@@ -236,9 +237,12 @@ func (r *reception) requests(ctx context.Context) ([]*wire.Delivery, error) {
 		if rerr := r.remove(r.dir + "/in/" + name); rerr != nil {
 			return out, rerr
 		}
-		var p posted
-		if err != nil || wire.Unmarshal(data, &p, maxPosted) != nil || len(p.Sealed) > wire.MaxSealedSize {
+		if err != nil {
 			continue // nobody waits for an answer to that
+		}
+		p, err := parsePosted(data)
+		if err != nil {
+			continue
 		}
 		correlation, _ := hex.DecodeString(name) // list has seen that it is hexadecimal
 		if !r.o.opens(p.Token) {
@@ -279,9 +283,12 @@ func (r *reception) parcels() ([]*wire.Delivery, error) {
 			continue
 		}
 		data, err := r.t.read(dir+"/"+name, maxParcel)
-		var p parcel
 		number, _ := strconv.ParseUint(name, 16, 64)
-		if err != nil || number == 0 || wire.Unmarshal(data, &p, maxParcel) != nil || len(p.Sealed) > wire.MaxParcel {
+		if err != nil || number == 0 {
+			continue
+		}
+		p, err := parseParcel(data)
+		if err != nil {
 			continue
 		}
 		if p.Expires <= r.o.directory.options.Clock.Now().UnixMilli() {

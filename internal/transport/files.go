@@ -69,30 +69,48 @@ func (t tree) read(name string, limit int) ([]byte, error) {
 }
 
 // write makes or replaces a file as a whole: whoever reads it sees all of it.
-// The directory has to be there.
-func (t tree) write(name string, data []byte) error {
+// The directory has to be there. Only what has to outlive a crash is durable: the
+// rest is sent again, or made again.
+func (t tree) write(name string, data []byte, durable bool) error {
 	temporary := path.Join(path.Dir(name), "."+hex.EncodeToString(random(16)))
 	f, err := t.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = t.Rename(temporary, name)
 	}
 	if err != nil {
 		_ = t.Remove(temporary) // the error before says more
+		return err
 	}
-	return err
+	if durable {
+		return t.syncDir(path.Dir(name))
+	}
+	return nil
+}
+
+func (t tree) syncDir(name string) error {
+	if runtime.GOOS == "windows" {
+		return nil // it has no such call
+	}
+	f, err := t.OpenFile(name, os.O_RDONLY|dontBlock, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // makeAndWrite makes the directory if it isn't there.
-func (t tree) makeAndWrite(name string, data []byte) error {
+func (t tree) makeAndWrite(name string, data []byte, durable bool) error {
 	if err := t.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	return t.write(name, data)
+	return t.write(name, data, durable)
 }
 
 // list returns at most most names of regular files in a directory that consist of
