@@ -32,7 +32,7 @@ var layers = map[string]int{
 	"client":             6,
 	"internal/admin":     6,
 
-	"internal/secrets": 5, "internal/relay": 5,
+	"internal/secrets": 5, "internal/relay": 5, "internal/holders": 5,
 
 	"internal/authn": 4, "internal/authority": 4, "internal/transport": 4,
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"claviger/internal/authority/revoked"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -198,12 +199,12 @@ func TestMoreRevocationsThanAStatementHolds(t *testing.T) {
 	k := newKit(t)
 	s := k.state()
 	for i := range wire.MaxRevocations {
-		s.revoke(wire.Link{Time: s.Time}, fmt.Sprint(i), revoking{wire.RevocationID{1, byte(i), byte(i >> 8)}, true, 60})
+		s.revoked = s.revoked.With(revoked.By(wire.Link{Time: s.Time}, fmt.Sprint(i), wire.RevocationID{1, byte(i), byte(i >> 8)}, 60))
 	}
 	if got := s.Revocations(s.Time); len(got) != wire.MaxRevocations {
 		t.Errorf("%d fit", len(got))
 	}
-	s.revoke(wire.Link{Time: s.Time}, "more", revoking{wire.RevocationID{2}, true, 60})
+	s.revoked = s.revoked.With(revoked.By(wire.Link{Time: s.Time}, "more", wire.RevocationID{2}, 60))
 	if got := s.Revocations(s.Time); !slices.Equal(got, []wire.RevocationID{wire.RevokeEverything}) {
 		t.Errorf("%d are told", len(got))
 	}

@@ -288,7 +288,7 @@ func (s *State) setClient(in input, p *Subject, namer RevocationNamer) (change, 
 		}
 		if c.Revoked = revoke; namer != nil {
 			c.RevID = namer(p.Client)
-			s.revoke(in.link, "client:"+p.Client, revoking{c.RevID, revoke, s.longestLease(in.link.Time)})
+			s.revoked = s.revoked.Set(revoke, revoked.By(in.link, "client:"+p.Client, c.RevID, s.longestLease(in.link.Time)))
 		}
 		s.clients[p.Client] = &c
 	}}, nil
@@ -301,7 +301,7 @@ func (s *State) setDomain(in input, p *Subject) (change, error) {
 	}
 	return change{object: objectDomain, apply: func() {
 		s.Revoked = revoke
-		s.revoke(in.link, objectDomain, revoking{wire.RevokeEverything, revoke, s.longestLease(in.link.Time)})
+		s.revoked = s.revoked.Set(revoke, revoked.By(in.link, objectDomain, wire.RevokeEverything, s.longestLease(in.link.Time)))
 	}}, nil
 }
 
@@ -336,20 +336,6 @@ func (s *State) anchor(in input, p *Anchor) (change, error) {
 		return refuse("an anchor goes back, forks, or is another server's")
 	}
 	return change{object: "server:" + p.Server.String(), apply: func() { s.anchors[p.Server] = c }}, nil
-}
-
-// revoking is what becomes of one thing's revocation.
-type revoking struct {
-	id    wire.RevocationID
-	add   bool   // or take back
-	lease uint64 // seconds: the longest lease that may be out
-}
-
-// revoke adds or takes back the revocation of one thing.
-func (s *State) revoke(link wire.Link, of string, r revoking) {
-	if s.revoked = s.revoked.Without(of, link.Time); r.add {
-		s.revoked = s.revoked.With(revoked.Entry{Of: of, ID: r.id, Epoch: link.Epoch, Since: link.Time, Lease: r.lease})
-	}
 }
 
 // longestLease is the longest lease that any key may be out for, in seconds.

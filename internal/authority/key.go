@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"claviger/internal/authority/revoked"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -196,12 +197,13 @@ func (s *State) keySwitch(in input, p *KeyRef) (change, error) {
 	ch := s.edit(k, func(k *Key) { k.Disabled = disable })
 	return change{object: ch.object, apply: func() {
 		ch.apply()
-		s.revoke(in.link, ch.object, revoking{k.Revocation, disable, k.leaseOut(in.link.Time)})
+		s.revoked = s.revoked.Set(disable, revoked.By(in.link, ch.object, k.Revocation, k.leaseOut(in.link.Time)))
 	}}, nil
 }
 
 func (s *State) revokeVersion(k *Key, v *Version, add bool, link wire.Link) {
-	s.revoke(link, fmt.Sprintf("%s/%d", object(k.ID), v.Number), revoking{v.Revocation, add, k.leaseOut(link.Time)})
+	of := fmt.Sprintf("%s/%d", object(k.ID), v.Number)
+	s.revoked = s.revoked.Set(add, revoked.By(link, of, v.Revocation, k.leaseOut(link.Time)))
 }
 
 func (s *State) version(id wire.KeyID, number uint64) (*Key, *Version, error) {

@@ -220,14 +220,7 @@ func (s *State) EpochKey(m members.Member) []byte {
 // statement holds (wire.MaxRevocations) are told as "everything": holders then
 // ask again, and keep what is still theirs.
 func (s *State) Revocations(now int64) []wire.RevocationID {
-	out := s.revoked.IDs(now)
-	if s.Revoked && !slices.Contains(out, wire.RevokeEverything) {
-		out = append(out, wire.RevokeEverything) // told as long as it is in force
-	}
-	if len(out) > wire.MaxRevocations {
-		return []wire.RevocationID{wire.RevokeEverything}
-	}
-	return out
+	return s.revoked.Told(s.Revoked, now)
 }
 
 // Revoking lists the revocations that [State.Revocations] tells of, each with what

@@ -36,6 +36,9 @@ func TestListIsToldUntilLeasesEnd(t *testing.T) {
 	if got := two.Without("key:a", 3000).IDs(3000); !slices.Equal(got, []wire.RevocationID{b}) {
 		t.Errorf("taken back: %v", got)
 	}
+	if got := two.Set(false, entry("key:a", a, 3000, 60)).Set(true, entry("key:d", b, 3000, 60)); len(got) != 2 || got[1].Of != "key:d" {
+		t.Errorf("set: %v", got)
+	}
 	if got := two.With(entry("key:a", a, 100_000, 60)).IDs(100_000); !slices.Equal(got, []wire.RevocationID{a}) {
 		t.Errorf("revoked again: %v", got)
 	}
