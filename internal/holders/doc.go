@@ -11,7 +11,8 @@
 //   - [Table.Advance] tells the table how far the authority log has come, before
 //     anything of the new epoch is recorded. Whatever is revoked there is tracked
 //     from then on.
-//   - [Table.Stated] notes that something was signed which keeps holders going.
+//   - [Table.Stated] and [Table.Answered] note that something else was signed which
+//     keeps holders going.
 //   - [Table.Acked] takes a holder's word that it has dropped what was revoked.
 //   - [Table.Report] says who is dark, since when, and when the others go dark by
 //     themselves.

@@ -19,6 +19,7 @@ type Report struct {
 	Of        []string // what is revoked (Order.Of)
 	At        int64    // time of the record
 	Now       int64
+	Told      int64 // when the first statement that says it was signed, 0 if none was
 	TakenBack int64 // when it was taken back, 0 if it stands; the rest is of that moment
 
 	Holders      int // that are known to have held something of it
@@ -77,7 +78,7 @@ func (t *Table) report(wanted func(*revocation) bool) (*Report, bool) {
 }
 
 func (t *Table) reportOn(r *revocation, now int64) *Report {
-	out := &Report{Epoch: r.epoch, At: r.at, Now: now, TakenBack: r.takenBack, Latest: r.latest(), Ends: r.at, Holders: len(r.lit)}
+	out := &Report{Epoch: r.epoch, At: r.at, Now: now, Told: r.told, TakenBack: r.takenBack, Latest: r.latest(), Ends: r.at, Holders: len(r.lit)}
 	for _, o := range r.orders {
 		out.Of = append(out.Of, o.Of)
 	}

@@ -47,6 +47,7 @@ type revocation struct {
 	orders    []Order
 	word      int64 // newest word signed before its epoch
 	alone     bool
+	told      int64 // when the first word that says it was signed; 0 if none was
 	takenBack int64 // Unix milliseconds, 0 if it stands
 	lit       map[*holder]*beam
 }
@@ -143,7 +144,6 @@ func (t *Table) Advance(s State) {
 	}
 	t.epoch, t.started = s.Epoch, true
 	t.tidy(now)
-	t.notify()
 }
 
 // Behind reports whether the table has to be told of this epoch.
@@ -216,11 +216,28 @@ func (t *Table) forget(r *revocation) {
 	}
 }
 
-// Stated notes a signed word that anybody may have got: a statement, or an answer
-// that isn't recorded. The table must have been told of its epoch before.
+// Stated notes a signed statement, which anybody may have got. The table must have
+// been told of its epoch before.
 func (t *Table) Stated(epoch wire.Epoch, issued int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.answered(epoch, issued)
+	for _, r := range t.tracked {
+		if r.told == 0 && epoch.Compare(r.epoch) >= 0 {
+			r.told = max(issued, r.at)
+		}
+	}
+}
+
+// Answered notes another signed word that keeps holders going and says nothing of
+// what is revoked: a certificate.
+func (t *Table) Answered(epoch wire.Epoch, issued int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answered(epoch, issued)
+}
+
+func (t *Table) answered(epoch wire.Epoch, issued int64) {
 	t.word = max(t.word, issued)
 	for _, r := range t.tracked {
 		if epoch.Compare(r.epoch) < 0 {
@@ -250,7 +267,6 @@ func (t *Table) Acked(mailbox wire.Hash, epoch wire.Epoch, at int64) (known bool
 		}
 		t.ack(hd, epoch, at, now)
 	}
-	t.notify()
 	return true
 }
 

@@ -76,7 +76,6 @@ type Table struct {
 	lostUntil int64 // when the last lease that was forgotten for want of room has ended
 	tracked   []*revocation
 	beams     int
-	changed   chan struct{}
 }
 
 // holder is a Holder with what it may hold.
@@ -146,7 +145,7 @@ func New(o Options) *Table {
 	}
 	return &Table{
 		now: o.Now, limit: o.Limit, since: o.Since, observe: o.Observe, holders: map[Holder]*holder{},
-		mailboxes: map[wire.Hash][]*holder{}, clients: map[string]int{}, changed: make(chan struct{}),
+		mailboxes: map[wire.Hash][]*holder{}, clients: map[string]int{},
 	}
 }
 
@@ -314,19 +313,6 @@ func (t *Table) Holders() int {
 	defer t.mu.Unlock()
 	t.sweep(t.now().UnixMilli())
 	return t.holding
-}
-
-// Changed returns a channel that is closed when a revocation is added or taken
-// back, or a holder goes dark by its own word.
-func (t *Table) Changed() <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.changed
-}
-
-func (t *Table) notify() {
-	close(t.changed)
-	t.changed = make(chan struct{})
 }
 
 // byEnd is a heap of leases, the one that ends first on top.

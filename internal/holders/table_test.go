@@ -92,13 +92,7 @@ func TestAcknowledged(t *testing.T) {
 	}
 	k.give(holder(500), k.lease(2))
 	k.clock.Advance(10 * time.Second)
-	changed := k.Changed()
 	e := k.move(order(1))
-	select {
-	case <-changed:
-	default:
-		t.Error("who waits hears nothing of the revocation")
-	}
 	if r := k.report(e); r.Holders != 100 || r.Dark != 0 || r.Done() || len(r.Lit) != 100 || r.Of[0] != "key:1" {
 		t.Fatalf("at first: %+v", r)
 	}
@@ -125,6 +119,27 @@ func TestAcknowledged(t *testing.T) {
 	}
 }
 
+func TestTold(t *testing.T) {
+	k := newKit(t, holders.Options{})
+	e := k.move(order(1))
+	k.clock.Advance(3 * time.Millisecond)
+	k.Stated(before(e), k.now())
+	k.Answered(e, k.now())
+	if r := k.report(e); r.Told != 0 {
+		t.Error("told by a statement from before, or by an answer")
+	}
+	k.Stated(e, k.now())
+	k.Stated(e, k.now()+1)
+	if r := k.report(e); r.Told != r.At+3 {
+		t.Errorf("told at %d", r.Told-r.At)
+	}
+	later := k.move(order(2))
+	k.Stated(later, 1) // by a clock that was set back
+	if r := k.report(later); r.Told != r.At {
+		t.Errorf("told at %d, before it was revoked", r.Told-r.At)
+	}
+}
+
 // TestByItself goes through what ends a lease that nobody acknowledges.
 func TestByItself(t *testing.T) {
 	const second = 1000
@@ -139,6 +154,11 @@ func TestByItself(t *testing.T) {
 			k.give(holder(1), k.lease(1))
 			k.clock.Advance(400 * time.Second)
 			k.Stated(k.epoch, k.now())
+		}},
+		{name: "a certificate came later", want: 400 + 900, setup: func(k *kit) {
+			k.give(holder(1), k.lease(1))
+			k.clock.Advance(400 * time.Second)
+			k.Answered(k.epoch, k.now())
 		}},
 		{name: "it asked for another key later", want: 300 + 900, setup: func(k *kit) {
 			k.give(holder(1), k.lease(1))
