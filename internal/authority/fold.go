@@ -82,7 +82,7 @@ func Found(link wire.Link, entry []byte) (*State, error) {
 		invites: map[wire.BodyID]*InviteState{}, inviteRule: map[string][]string{},
 		anchors: map[wire.ServerID]wire.Checkpoint{}, receipts: map[wire.ServerID]Receipt{},
 		confirmed: map[wire.Hash]bool{}, applied: map[wire.BodyID]int64{}, objects: map[string]wire.Hash{},
-		recoverAt: map[wire.Hash]int64{}, joinedIn: map[wire.ServerID]uint64{}, heads: []wire.Hash{head},
+		Announced: members.Announced{}, joinedIn: map[wire.ServerID]uint64{}, heads: []wire.Hash{head},
 		membersAt: 1, forgetAt: forgetFrom, rules: Table(),
 	}
 	signed, err := wire.ParseSigned(wire.TypeBody, entry, wire.MaxBody)

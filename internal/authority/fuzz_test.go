@@ -40,7 +40,7 @@ func clone(s *State) *State {
 	c.keys, c.names, c.clients, c.invites = maps.Clone(s.keys), maps.Clone(s.names), maps.Clone(s.clients), maps.Clone(s.invites)
 	c.inviteRule, c.anchors, c.receipts = maps.Clone(s.inviteRule), maps.Clone(s.anchors), maps.Clone(s.receipts)
 	c.confirmed, c.applied, c.objects = maps.Clone(s.confirmed), maps.Clone(s.applied), maps.Clone(s.objects)
-	c.recoverAt, c.joinedIn = maps.Clone(s.recoverAt), maps.Clone(s.joinedIn)
+	c.Announced, c.joinedIn = maps.Clone(s.Announced), maps.Clone(s.joinedIn)
 	c.heads, c.backups, c.revoked = slices.Clip(s.heads), slices.Clip(s.backups), slices.Clip(s.revoked)
 	return &c
 }

@@ -112,7 +112,7 @@ func (s *State) setMembers(in input, next *members.State) {
 	switch in.body.Kind {
 	case members.KindKeys, members.KindRecovery, members.KindRecover:
 		// What was announced was announced to other people.
-		clear(s.recoverAt)
+		clear(s.Announced)
 	case members.KindJoin:
 		s.joinedIn[next.Servers[len(next.Servers)-1].ID()] = s.Erasure
 	case members.KindRestore:
@@ -150,12 +150,12 @@ func (s *State) recoveryDue(in input) error {
 	if in.body.Kind != members.KindRecover {
 		return nil
 	}
-	begun, ok := s.recoverAt[wire.Sum("recover", in.body.Payload)]
+	due, ok := s.Announced.Due(in.body.Payload, s.Members.Recovery)
 	if !ok {
 		return fmt.Errorf("%w: these keys were not announced (%s)", ErrRefused, KindRecoverBegin)
 	}
-	if due := begun + int64(s.Members.Recovery.Wait)*1000; in.link.Time < due {
-		return errEarly{time.UnixMilli(due)}
+	if in.link.Time < due.UnixMilli() {
+		return errEarly{due}
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func (s *State) recoverBegin(in input, p *members.Keys) (change, error) {
 		return change{}, err
 	}
 	return change{object: objectMembers, apply: func() {
-		s.recoverAt[wire.Sum("recover", in.body.Payload)] = in.link.Time
+		s.Announced.Note(in.body.Payload, in.link.Time)
 	}}, nil
 }
 

@@ -57,9 +57,21 @@ func TestRecovery(t *testing.T) {
 	k.refused(members.KindRecover, keys, ErrRefused, signers...) // not announced
 	k.refused(KindRecoverBegin, members.Keys{Threshold: 1}, members.ErrChain, k.rex, k.rio)
 	k.do(KindRecoverBegin, keys, k.rex, k.rio)
+	begun := k.state().Time
 	early := k.entry(members.KindRecover, keys, signers...)
 	if out, err := k.log.Propose(t.Context(), early); err != nil || out.Pending == nil {
 		t.Fatalf("proposed early: %+v, %v", out, err)
+	}
+	announced, r := k.state().Announced, k.state().Members.Recovery
+	due, ok := announced.Due(wire.Marshal(keys), r)
+	if !ok || due.UnixMilli() != begun+recoveryWait*1000 {
+		t.Errorf("due %v, %t", due, ok)
+	}
+	if first, ok := announced.First(r); !ok || !first.Equal(due) {
+		t.Errorf("first %v, %t", first, ok)
+	}
+	if _, ok := announced.Due(wire.Marshal(recoveryKeys(k, eve)), r); ok {
+		t.Error("other keys are said to be announced")
 	}
 	k.clock.Advance((recoveryWait - 1) * time.Second)
 	k.refused(members.KindRecover, keys, members.ErrThreshold, signers...)
@@ -72,6 +84,9 @@ func TestRecovery(t *testing.T) {
 	k.propose(k.waiting()[0].Entry, true)
 	if len(k.state().Members.Keys.Keys) != 2 {
 		t.Error("the keys are the old ones")
+	}
+	if first, ok := k.state().Announced.First(r); ok {
+		t.Errorf("what was done is still announced for %v", first)
 	}
 	k.refused(KindPolicy, policyOf("x"), members.ErrThreshold, k.ann, k.bob)
 	k.do(KindPolicy, policyOf("x"), dan, k.rex)

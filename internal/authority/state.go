@@ -26,6 +26,8 @@ type State struct {
 	Switch  []byte // the newest erasure switch, nil in epoch 0
 	Revoked bool   // domain.revoke is in force
 
+	Announced members.Announced // recoveries that wait
+
 	rules      map[string]Rule
 	keys       map[wire.KeyID]*Key
 	names      map[string]wire.KeyID
@@ -40,10 +42,9 @@ type State struct {
 	applied    map[wire.BodyID]int64 // body id → expiry
 	forgetAt   int                   // size of applied at which expired ids are dropped
 	objects    map[string]wire.Hash
-	heads      []wire.Hash // link hash by position-1
-	restores   []uint64    // position of the restore to generation index+2
-	membersAt  uint64      // position of the newest members record
-	recoverAt  map[wire.Hash]int64
+	heads      []wire.Hash              // link hash by position-1
+	restores   []uint64                 // position of the restore to generation index+2
+	membersAt  uint64                   // position of the newest members record
 	joinedIn   map[wire.ServerID]uint64 // erasure epoch in which a server joined
 }
 
