@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
+	"claviger/internal/members"
 	"claviger/internal/wire"
 )
 
@@ -38,7 +40,7 @@ type Session struct {
 	log   *logCopy
 	key   *Key
 	read  *authn.AdminSigner
-	kept  bool // read comes from the profile: the server may know better
+	kept  bool // read comes from the profile, or was taken before: it may have ended
 }
 
 // connector is what is known before there is a session.
@@ -75,7 +77,7 @@ func (s *Session) open(ctx context.Context) error {
 		return err
 	}
 	// Asked before the passphrase: the server would refuse anyway.
-	if _, _, ok := s.link.members.Admin(wire.KeyHash(pub)); !ok {
+	if !hasPart(s.link.members, wire.KeyHash(pub)) {
 		return ErrNotMember
 	}
 	if s.log, err = s.p.openLog(); err != nil {
@@ -83,6 +85,13 @@ func (s *Session) open(ctx context.Context) error {
 	}
 	s.state = s.log.state
 	return s.Refresh(ctx)
+}
+
+// hasPart reports whether a key is an authority key or one of the recovery
+// quorum, which may read the log and sign recoveries.
+func hasPart(m *members.State, kid wire.Hash) bool {
+	_, _, admin := m.Admin(kid)
+	return admin || slices.ContainsFunc(m.Recovery.Keys, func(k members.Key) bool { return k.Hash() == kid })
 }
 
 // Close forgets the key and ends the connection.

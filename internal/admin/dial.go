@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -33,7 +34,8 @@ var (
 	// ErrDemo means that a demo domain meets a profile that is none of a demo, or
 	// the other way round.
 	ErrDemo = errors.New("demo domains and real ones don't mix")
-	// ErrNotMember means that the profile's key is no authority key of the domain.
+	// ErrNotMember means that the profile's key is no authority key of the domain,
+	// and no recovery key.
 	ErrNotMember = errors.New("this profile's key is no authority key of the domain")
 )
 
@@ -255,11 +257,12 @@ func (s *Session) stream(ctx context.Context, r request) (io.ReadCloser, error) 
 	refused, ok := errors.AsType[*ServerError](err)
 	if ok && refused.Status == http.StatusUnauthorized && s.kept && !r.write {
 		s.read, s.kept = nil, false
-		if err := os.Remove(filepath.Join(s.p.dir, sessionFile)); err != nil {
+		if err := os.Remove(filepath.Join(s.p.dir, sessionFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("forget session: %w", err)
 		}
 		return s.attempt(ctx, r)
 	}
+	s.kept = s.kept || err == nil && !r.write
 	return body, err
 }
 

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"claviger/internal/admin/change"
 	"claviger/internal/authority"
+	"claviger/internal/members"
 	"claviger/internal/wire"
 )
 
@@ -34,14 +36,17 @@ type Outcome struct {
 	Pending *Waiting   // if more people must sign
 }
 
-// Waiting is a change that waits for signatures.
+// Waiting is a change that waits for signatures, or a recovery that waits for
+// its time.
 type Waiting struct {
 	Entry   []byte // the signed body
 	Body    *wire.Body
-	Signed  []string // admins whose signatures verify
-	Missing []string // admins who could sign
-	Needed  uint64   // signatures that make the quorum
-	Problem string   // why it can't be applied any more; "" while it can
+	Signed  []string  // those who count towards it and whose signatures verify
+	Missing []string  // those who could sign
+	Owners  []string  // owners of new keys, who have to sign too and have not
+	Needed  uint64    // signatures that make the quorum
+	Due     time.Time // of an announced recovery: when it can be applied; else zero
+	Problem string    // why it can't be applied any more; "" while it can
 }
 
 // Prepare makes the unsigned bytes of a change, as Propose would sign them: for
@@ -148,14 +153,39 @@ func (s *Session) waiting(entry []byte) (*Waiting, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Waiting{Entry: entry, Body: body, Signed: s.state.Members.Signers(signed), Needed: s.state.Members.Keys.Threshold}
-	for _, k := range s.state.Members.Keys.Keys {
-		if pub, err := k.PublicKey(); err == nil && signed.Verify(pub) != nil {
+	w := &Waiting{Entry: entry, Body: body, Problem: s.problem(body)}
+	s.count(w, signed)
+	return w, nil
+}
+
+// count says who has signed, and who could.
+func (s *Session) count(w *Waiting, signed *wire.Signed) {
+	m := s.state.Members
+	keys, threshold := m.Keys.Keys, m.Keys.Threshold
+	switch w.Body.Kind {
+	case members.KindRecover:
+		w.Due, _ = s.state.Announced.Due(w.Body.Payload, m.Recovery)
+		fallthrough
+	case authority.KindRecoverBegin:
+		keys, threshold = m.Recovery.Keys, m.Recovery.Threshold
+	}
+	w.Needed = threshold
+	unsigned := func(k members.Key) bool {
+		pub, err := k.PublicKey()
+		return err == nil && signed.Verify(pub) != nil
+	}
+	for _, k := range keys {
+		if unsigned(k) {
 			w.Missing = append(w.Missing, k.Name)
+		} else {
+			w.Signed = append(w.Signed, k.Name)
 		}
 	}
-	w.Problem = s.problem(body)
-	return w, nil
+	for _, k := range change.Newcomers(s.state, w.Body) {
+		if unsigned(k) {
+			w.Owners = append(w.Owners, k.Name)
+		}
+	}
 }
 
 // problem says why a body can't be applied to the present state, "" if nothing
@@ -205,7 +235,8 @@ func (s *Session) Find(ctx context.Context, id string) (*Waiting, error) {
 }
 
 // Sign adds this admin's signature to a waiting change, which the caller has
-// shown with Describe. ErrOvertaken: it can't be applied any more.
+// shown with Describe. A recovery that has it already, and waited for its time,
+// is brought to the server again. ErrOvertaken: it can't be applied any more.
 func (s *Session) Sign(ctx context.Context, w *Waiting) (Outcome, error) {
 	if w.Problem != "" {
 		return Outcome{}, fmt.Errorf("%w: %s", ErrOvertaken, w.Problem)
@@ -217,6 +248,9 @@ func (s *Session) Sign(ctx context.Context, w *Waiting) (Outcome, error) {
 	key, err := s.authority(ctx)
 	if err != nil {
 		return Outcome{}, err
+	}
+	if !w.Due.IsZero() && slices.Contains(w.Signed, s.p.Name) { // it waited for its time
+		return s.bring(ctx, w.Entry)
 	}
 	entry, err := wire.AddSignature(w.Entry, wire.TypeBody, wire.MaxBody, key)
 	if err != nil {

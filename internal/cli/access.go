@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -92,6 +91,8 @@ type changeResult struct {
 	Pending *pendingRow `json:"pending,omitempty"`
 	// Unchanged: it was so already, and nothing was signed.
 	Unchanged bool `json:"unchanged,omitempty"`
+
+	waiting *admin.Waiting // what Pending shows
 }
 
 func (r changeResult) human(p *printer) {
@@ -116,9 +117,8 @@ func (r changeResult) failure() error {
 	if r.Pending == nil {
 		return nil
 	}
-	return (&Failure{Code: ExitPending, Message: fmt.Sprintf("%s: it waits for more signatures, until %s (signed: %s; can sign: %s)",
-		r.Summary, r.Pending.Expires, none(r.Pending.Signed), none(r.Pending.CanSign))}).
-		withHint("one of them can run: claviger approve sign %s", r.Pending.ID)
+	why, hint := r.Pending.waitsFor()
+	return (&Failure{Code: ExitPending, Message: r.Summary + ": " + why}).withHint("%s", hint)
 }
 
 func none(names []string) string {
@@ -155,7 +155,7 @@ func outcomeOf(s *admin.Session, r changeResult, out admin.Outcome) changeResult
 		return r
 	}
 	row := waitingRow(s, out.Pending)
-	r.Pending = &row
+	r.Pending, r.waiting = &row, out.Pending
 	return r
 }
 

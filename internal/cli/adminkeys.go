@@ -4,13 +4,17 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"claviger/internal/admin"
 	"claviger/internal/admin/authkey"
 	"claviger/internal/authority"
+	"claviger/internal/members"
 	"claviger/internal/root"
 	"claviger/internal/wire"
 )
@@ -23,7 +27,8 @@ func newAdminCommand(e *env) *cobra.Command {
 			"in a profile on the admin's own machine. The server never has it.",
 	}
 	cmd.AddCommand(newAdminKeygenCommand(e), newAdminShowCommand(e), newAdminInviteCommand(e), newAdminJoinCommand(e),
-		newAdminConfirmCommand(e), newAdminAddCommand(e), newAdminRemoveCommand(e), newAdminRecoverCommand(e))
+		newAdminConfirmCommand(e), newAdminAddCommand(e), newAdminRemoveCommand(e), newAdminRecoveryCommand(e),
+		newAdminRecoverCommand(e))
 	return cmd
 }
 
@@ -114,10 +119,29 @@ func (e *env) keygen(ctx context.Context, name, keyFile string, pass secretSourc
 	return p, nil
 }
 
+// adminShowResult is an admin and, as far as the profile's copy of the log tells,
+// who decides in the domain.
+type adminShowResult struct {
+	adminRow
+	Role   string   `json:"role,omitempty"` // admin, recovery or none
+	Admins []string `json:"admins,omitempty"`
+	Quorum uint64   `json:"quorum,omitempty"`
+	recoveryInfo
+}
+
+// about tells people, beside the key, what the domain takes.
+func (r adminShowResult) about(p *printer) {
+	role := map[string]string{"admin": "an admin's", "recovery": "of the recovery quorum", "none": "neither an admin's nor of the recovery quorum"}
+	p.pairs("domain", r.Domain, "this key is", role[r.Role],
+		"changes take", fmt.Sprintf("%d of %d admins (%s)", r.Quorum, len(r.Admins), strings.Join(r.Admins, ", ")), "recovery", r.words())
+}
+
 func newAdminShowCommand(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:     "show",
-		Short:   "Print your public key as NAME=PUBKEY",
+		Use:   "show",
+		Short: "Print your public key as NAME=PUBKEY",
+		Long: "Print your public key as NAME=PUBKEY on standard output, and on standard error who\n" +
+			"decides in your domain, as the log said when a command last saw it.",
 		Example: "  claviger admin show",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -125,8 +149,35 @@ func newAdminShowCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.show(rowOf(p))
+			r := adminShowResult{adminRow: rowOf(p)}
+			state, err := admin.Offline(p)
+			known := err == nil // a profile that has seen no server yet has only its key
+			if known {
+				r.fill(p, state.Members)
+			}
+			if err := e.show(r); err != nil {
+				return err
+			}
+			if known && !e.json {
+				e.aside(r.about)
+			}
+			return nil
 		},
+	}
+}
+
+func (r *adminShowResult) fill(p *admin.Profile, m *members.State) {
+	r.Role, r.Quorum, r.recoveryInfo = "none", m.Keys.Threshold, recoveryOf(m.Recovery)
+	for _, k := range m.Keys.Keys {
+		r.Admins = append(r.Admins, k.Name)
+	}
+	own := p.Member().Hash()
+	isOwn := func(k members.Key) bool { return k.Hash() == own }
+	if slices.ContainsFunc(m.Recovery.Keys, isOwn) {
+		r.Role = "recovery"
+	}
+	if slices.ContainsFunc(m.Keys.Keys, isOwn) {
+		r.Role = "admin"
 	}
 }
 

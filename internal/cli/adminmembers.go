@@ -7,7 +7,6 @@ import (
 
 	"claviger/internal/admin"
 	"claviger/internal/admin/authkey"
-	"claviger/internal/authority"
 	"claviger/internal/members"
 )
 
@@ -91,45 +90,5 @@ func newAdminRemoveCommand(e *env) *cobra.Command {
 	}
 	addChangeFlags(cmd.Flags(), &c)
 	cmd.Flags().Uint64Var(&threshold, "threshold", 0, "how many admins make a quorum from then on (default: as before)")
-	return cmd
-}
-
-func newAdminRecoverCommand(e *env) *cobra.Command {
-	var c changeFlags
-	var keys []string
-	var announce bool
-	cmd := &cobra.Command{
-		Use:   "recover --key NAME=PUBKEY…",
-		Short: "Replace the authority keys by order of the recovery quorum",
-		Long: "Replace the authority keys when too few are left to make a quorum. It takes two\n" +
-			"changes with the same keys: first --announce, then, when the waiting time is over,\n" +
-			"the replacement itself. Both are signed by the recovery quorum, the second by each\n" +
-			"new key too, from files: claviger approve show ID -o FILE, sign FILE, submit FILE.",
-		Example: "  claviger admin recover --announce --key ann=clvpub1_… --key bob=clvpub1_…\n" +
-			"  claviger admin recover --key ann=clvpub1_… --key bob=clvpub1_…",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var p members.Keys
-			for _, text := range keys {
-				k, err := authkey.ParseNamed(text)
-				if err != nil {
-					return usagef("--key: %v", err)
-				}
-				p.Keys = append(p.Keys, k)
-			}
-			kind := members.KindRecover
-			if announce {
-				kind = authority.KindRecoverBegin
-			}
-			return e.runChange(cmd.Context(), c, func(s *admin.Session) (string, any, error) {
-				// A recovery leaves the threshold as it is.
-				p.Threshold = s.State().Members.Keys.Threshold
-				return kind, p, p.Check()
-			})
-		},
-	}
-	addChangeFlags(cmd.Flags(), &c)
-	cmd.Flags().StringArrayVar(&keys, "key", nil, "an authority key from then on, as claviger admin keygen prints it")
-	cmd.Flags().BoolVar(&announce, "announce", false, "announce it, which begins the waiting time")
 	return cmd
 }

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,19 +33,52 @@ type pendingRow struct {
 	Summary string   `json:"summary"`
 	Signed  []string `json:"signed"`
 	CanSign []string `json:"can_sign"`
+	Owners  []string `json:"new_keys,omitempty"` // whose owners have to sign too
 	Needed  uint64   `json:"needed"`
+	Due     string   `json:"due,omitempty"` // of a recovery: when it can take effect
 	Expires string   `json:"expires"`
 	Problem string   `json:"problem,omitempty"`
 }
 
 func (r pendingRow) human(p *printer) {
-	p.pairs("id", r.ID, "signed by", none(r.Signed), "can sign", none(r.CanSign), "until", r.Expires, "problem", r.Problem)
+	p.pairs(append([]string{"id", r.ID, "signed by", none(r.Signed), "can sign", none(r.CanSign)}, r.rest()...)...)
+}
+
+// rest is what most changes don't have, and what ends all of them.
+func (r pendingRow) rest() []string {
+	var out []string
+	if len(r.Owners) > 0 {
+		out = append(out, "has to sign too", strings.Join(r.Owners, ", "))
+	}
+	if r.Due != "" {
+		out = append(out, "takes effect", r.Due)
+	}
+	return append(out, "until", r.Expires, "problem", r.Problem)
+}
+
+// waitsFor says what is missing, and the next step.
+func (r pendingRow) waitsFor() (why, hint string) {
+	enough := r.Needed > 0 && uint64(len(r.Signed)) >= r.Needed
+	switch {
+	case !enough:
+		return fmt.Sprintf("it waits for more signatures, until %s (signed: %s; can sign: %s)", r.Expires, none(r.Signed), none(r.CanSign)),
+			"one of them can run: claviger approve sign " + r.ID
+	case len(r.Owners) > 0:
+		return fmt.Sprintf("it waits for the new keys of %s to sign, until %s", none(r.Owners), r.Expires),
+			"their owners sign a file: claviger approve show " + r.ID + " -o FILE"
+	case r.Due != "":
+		return fmt.Sprintf("it is signed and waits for its time, %s", r.Due), "when that has come: claviger approve sign " + r.ID
+	}
+	return fmt.Sprintf("it waits, until %s", r.Expires), "claviger approve sign " + r.ID
 }
 
 func waitingRow(s *admin.Session, w *admin.Waiting) pendingRow {
 	r := pendingRow{
 		ID: w.Body.ID.String(), Kind: w.Body.Kind, Signed: w.Signed, CanSign: w.Missing, Needed: w.Needed,
-		Expires: utc(w.Expires()), Problem: w.Problem,
+		Owners: w.Owners, Expires: utc(w.Expires()), Problem: w.Problem,
+	}
+	if !w.Due.IsZero() {
+		r.Due = utc(w.Due)
 	}
 	if c, err := change.Describe(s.State(), w.Body); err != nil {
 		r.Problem = err.Error()
@@ -66,7 +100,7 @@ func (r approveListResult) human(p *printer) {
 	}
 	rows := make([][]string, len(r.Pending))
 	for i, v := range r.Pending {
-		rows[i] = []string{v.ID[:8], v.Summary, strings.Join(v.Signed, ", "), strings.Join(v.CanSign, ", "), v.Expires, v.Problem}
+		rows[i] = []string{v.ID[:8], v.Summary, strings.Join(v.Signed, ", "), strings.Join(slices.Concat(v.CanSign, v.Owners), ", "), v.Expires, v.Problem}
 	}
 	p.table([]string{"ID", "CHANGE", "SIGNED BY", "CAN SIGN", "UNTIL", "PROBLEM"}, rows)
 }
@@ -113,7 +147,7 @@ func (r approveShowResult) human(p *printer) {
 	for _, line := range r.Diff {
 		p.line("  %s", line)
 	}
-	p.pairs("id", r.ID, "domain", r.Domain, "has to sign", r.Signers, "signed by", none(r.Signed), "until", r.Expires, "problem", r.Problem)
+	p.pairs(append([]string{"id", r.ID, "domain", r.Domain, "has to sign", r.Signers, "signed by", none(r.Signed)}, r.rest()...)...)
 }
 
 // showChange renders a change from its signed bytes.

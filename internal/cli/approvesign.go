@@ -226,11 +226,7 @@ func (e *env) showAlone(body *wire.Body) (approveShowResult, error) {
 }
 
 // explain shows on standard error what is about to be signed.
-func (e *env) explain(r approveShowResult) {
-	p := &printer{}
-	r.human(p)
-	e.Err.Write(p.buf.Bytes())
-}
+func (e *env) explain(r approveShowResult) { e.aside(r.human) }
 
 // writeText writes one line of text to a file.
 func (e *env) writeText(path, line string) error {

@@ -18,6 +18,8 @@ func adminOutcomes() []outcome {
 		{err: admin.ErrNotMember, code: ExitDenied, hint: "claviger admin show prints your key; an admin can run: claviger admin add NAME=PUBKEY"},
 		{err: admin.ErrDemo, code: ExitDenied, hint: "only profiles that claviger demo made take a demo domain"},
 		{err: admin.ErrOtherDomain, code: ExitDenied, hint: "use another profile for that domain"},
+		{err: admin.ErrNoRecovery, code: ExitDenied, hint: "claviger admin show tells who can recover this domain"},
+		{err: admin.ErrNotAnnounced, code: ExitFailure, hint: "the same command with --announce begins the waiting time"},
 		{err: admin.ErrDenied, code: ExitDenied},
 		{err: admin.ErrSealed, code: ExitFailure, hint: "on the server's machine: claviger unseal --dir DIR"},
 		{err: admin.ErrUnreachable, code: ExitFailure, hint: "is the server running (claviger server --dir DIR), and is its address right (claviger profile list)?"},

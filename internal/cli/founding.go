@@ -54,6 +54,9 @@ func (e *env) found(ctx context.Context, f initFlags) (r initResult, err error) 
 	if err := plan.Keys.Check(); err != nil {
 		return r, usagef("the admins don't fit together: %v", err)
 	}
+	if plan.Recovery, err = f.recovery.read(plan.Keys.Keys); err != nil {
+		return r, err
+	}
 	made, err := install.Make(ctx, plan)
 	if errors.Is(err, install.ErrNotEmpty) {
 		return r, notEmpty(err)
@@ -67,7 +70,7 @@ func (e *env) found(ctx context.Context, f initFlags) (r initResult, err error) 
 	r = initResult{
 		Domain: made.Domain.String(), Name: plan.Name, Dir: dir, Profile: profile.Dir(), Quorum: plan.Keys.Threshold,
 		Root: f.rootWords(plan.Sealing), Fingerprint: wire.Hash(made.Fingerprint).String(), Drilled: true,
-		Strict: plan.Strict, Recovery: plan.Recovery.Threshold > 0,
+		Strict: plan.Strict, Recovery: plan.Recovery.Threshold > 0, recoveryInfo: recoveryOf(plan.Recovery),
 	}
 	for _, k := range plan.Keys.Keys {
 		r.Admins = append(r.Admins, k.Name)
@@ -83,14 +86,13 @@ func notEmpty(err error) *Failure {
 // passphrase last, when all else is right.
 func (e *env) plan(ctx context.Context, f initFlags, dir string) (install.Plan, error) {
 	p := install.Plan{Dir: dir, ConfigFile: configFile, Name: f.name, Strict: f.strict, Clock: clock.System(), Drill: e.drill}
-	for _, text := range f.admins {
-		k, err := authkey.ParseNamed(text)
-		if err != nil {
-			return p, usagef("--admin: %v", err)
-		}
-		p.Keys.Keys = append(p.Keys.Keys, k)
-	}
 	var err error
+	if p.Keys.Keys, err = namedKeys("--admin", f.admins); err != nil {
+		return p, err
+	}
+	if _, err := f.recovery.read(p.Keys.Keys); err != nil { // again when you are among them
+		return p, err
+	}
 	if p.Keys.Threshold, err = install.Quorum(f.quorum, len(p.Keys.Keys)+1); err != nil {
 		return p, usagef("--quorum: %v", err)
 	}
@@ -124,6 +126,19 @@ func (e *env) plan(ctx context.Context, f initFlags, dir string) (install.Plan, 
 	}
 	p.Sealing, err = e.sealing(ctx, f)
 	return p, err
+}
+
+// namedKeys reads the keys that a flag names.
+func namedKeys(flag string, texts []string) ([]members.Key, error) {
+	var out []members.Key
+	for _, text := range texts {
+		k, err := authkey.ParseNamed(text)
+		if err != nil {
+			return nil, usagef("%s: %v", flag, err)
+		}
+		out = append(out, k)
+	}
+	return out, nil
 }
 
 func (f initFlags) absKeyFile() (string, error) {

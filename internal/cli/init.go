@@ -14,6 +14,7 @@ type initFlags struct {
 	dir, name, as   string
 	quorum          string
 	admins          []string
+	recovery        recoveryFlags
 	root            string
 	custodians      []string
 	threshold       int
@@ -39,9 +40,11 @@ func newInitCommand(e *env) *cobra.Command {
 			"admin, who is you. The root secret is sealed under a passphrase, or in shares to\n" +
 			"custodians who each have an age key, or under a key file for unattended starts.\n\n" +
 			"Init ends with a drill: a fresh process recovers the root secret from what is on\n" +
-			"disk. If it can't, nothing is left.",
+			"disk. If it can't, nothing is left.\n\n" +
+			"A recovery quorum can replace the admins when their keys are lost, after a waiting\n" +
+			"time in which those who are still there can object, and can do nothing else.",
 		Example: "  claviger init --dir /var/lib/claviger --name example.org\n" +
-			"  claviger init --dir D --name example.org --quorum 2of3 --admin bob=clvpub1_… --admin eve=clvpub1_…\n" +
+			"  claviger init --dir D --name example.org --quorum 2of3 --admin bob=clvpub1_… --admin eve=clvpub1_… --recovery rex=clvpub1_…\n" +
 			"  claviger init --dir D --name example.org --root shares --custodian age1… --custodian age1… --custodian age1…",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,6 +66,7 @@ func newInitCommand(e *env) *cobra.Command {
 	flags.StringVar(&f.as, "as", "", "your name as an admin (default: your login name)")
 	flags.StringVar(&f.quorum, "quorum", "", "how many of the admins make a quorum, such as 2of3 (default: 1of1)")
 	flags.StringArrayVar(&f.admins, "admin", nil, "a further admin, as claviger admin keygen prints it: NAME=PUBKEY")
+	addRecoveryFlags(flags, &f.recovery, "recovery", "recovery-")
 	flags.StringVar(&f.root, "root", "passphrase", "what seals the root secret: passphrase, shares or keyfile")
 	flags.StringArrayVar(&f.custodians, "custodian", nil, "age recipient (age1…) of somebody who holds a share of the root")
 	flags.IntVar(&f.threshold, "threshold", 0, "how many shares open the root (default: more than half)")
@@ -91,6 +95,7 @@ type initResult struct {
 	Drilled     bool     `json:"drilled"`
 	Strict      bool     `json:"strict"`
 	Recovery    bool     `json:"recovery_quorum"`
+	recoveryInfo
 }
 
 func (r initResult) human(p *printer) {
@@ -101,6 +106,7 @@ func (r initResult) human(p *printer) {
 		"profile", r.Profile,
 		"admins", strings.Join(r.Admins, ", "),
 		"quorum", fmt.Sprintf("%d of %d", r.Quorum, len(r.Admins)),
+		"recovery", r.words(),
 		"root", fmt.Sprintf("sealed under %s; recovered in a drill, fingerprint %.16s", r.Root, r.Fingerprint),
 	)
 }
@@ -109,6 +115,8 @@ func (r initResult) human(p *printer) {
 func (e *env) afterInit(f initFlags, r initResult) {
 	if !r.Recovery {
 		e.warn("there is no recovery quorum: once fewer than %d of the %d authority keys can sign, nothing can ever be changed again", r.Quorum, len(r.Admins))
+	} else {
+		e.warnShortRecovery(r.recoveryInfo)
 	}
 	for i := range f.custodians {
 		e.next("have custodian %d test the share: claviger root share --dir %s %d | age -d -i IDENTITY | claviger root check --dir %s --share -",

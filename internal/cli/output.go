@@ -69,6 +69,13 @@ func encodeResult(r any) ([]byte, error) {
 	return append([]byte(head), buf.Bytes()[1:]...), nil
 }
 
+// aside writes for people, on standard error, what is not the result.
+func (e *env) aside(write func(*printer)) {
+	p := &printer{}
+	write(p)
+	e.Err.Write(p.buf.Bytes())
+}
+
 // jsonString quotes s as JSON.
 func jsonString(s string) []byte {
 	out, _ := json.Marshal(s) // a string always encodes

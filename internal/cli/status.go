@@ -25,7 +25,7 @@ type statusResult struct {
 	Admins    []statusAdmin  `json:"admins"`
 	Quorum    uint64         `json:"quorum"`
 	Recovery  uint64         `json:"recovery_quorum"`
-	Root      string         `json:"root,omitempty"` // how the root is kept; only with --dir
+	Root      string         `json:"root,omitempty"` // what opens the root: as its custody file says, or the server
 	Servers   []statusServer `json:"servers"`
 	Revoked   bool           `json:"everything_revoked,omitempty"`
 	Backups   int            `json:"backups_listed"`
@@ -35,6 +35,8 @@ type statusResult struct {
 	AuditSize uint64         `json:"audit_leaves"`
 	Memory    string         `json:"memory_protection"`
 	Problems  []string       `json:"problems"` // as the server tells them
+	recoveryInfo
+	Announced string `json:"recovery_due,omitempty"` // when a recovery that was announced can take effect
 }
 
 type statusAdmin struct {
@@ -66,11 +68,14 @@ func (r statusResult) human(p *printer) {
 		reading = "whoever opens the root (--dir DIR on the server's machine says how many that takes)"
 	}
 	p.pairs("domain", r.Name+" "+r.Domain, "log", fmt.Sprintf("%s, head %.16s", r.Epoch, r.Head), "changes take", changes,
-		"reading everything takes", reading, "admins", strings.Join(admins, ", "), "servers", strings.Join(servers, ", "),
+		"recovery", r.words(), "reading everything takes", reading, "admins", strings.Join(admins, ", "), "servers", strings.Join(servers, ", "),
 		"keys", fmt.Sprint(r.Keys), "backups listed", fmt.Sprint(r.Backups), "void records", fmt.Sprint(r.Void),
 		"audit log", fmt.Sprintf("%d, %d leaves", r.AuditLog, r.AuditSize), "memory", r.Memory, "reached at", r.Address)
 	if r.Revoked {
 		p.line("Everything is revoked.")
+	}
+	if r.Announced != "" {
+		p.line("problem: the recovery quorum announced other authority keys, which can take the place of these from %s on; a quorum of the admins ends that by changing the keys or the recovery quorum", r.Announced)
 	}
 	for _, problem := range r.Problems {
 		p.line("problem: %s", problem)
@@ -117,7 +122,10 @@ func (e *env) status(ctx context.Context, a access, dir string) (statusResult, e
 		Domain: m.Domain.String(), Name: m.Genesis.Name, Demo: m.Genesis.Demo, Strict: m.Genesis.Strict, Epoch: state.Epoch.String(),
 		Head: state.Head.String(), Keys: state.KeyCount(), Quorum: m.Keys.Threshold, Recovery: m.Recovery.Threshold,
 		Revoked: state.Revoked, Backups: len(state.Backups()), Void: len(state.Voids), Address: s.Address(), AuditLog: st.Audit.Log,
-		AuditSize: st.Audit.Leaves, Memory: st.Protection, Problems: append([]string{}, st.Problems...),
+		AuditSize: st.Audit.Leaves, Memory: st.Protection, Problems: append([]string{}, st.Problems...), recoveryInfo: recoveryOf(m.Recovery),
+	}
+	if due, ok := state.Announced.First(m.Recovery); ok {
+		r.Announced = utc(due)
 	}
 	for _, k := range m.Keys.Keys {
 		r.Admins = append(r.Admins, statusAdmin{k.Name, state.Confirmed(k.Name)})

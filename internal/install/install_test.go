@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"claviger/internal/clock"
 	"claviger/internal/install"
@@ -164,6 +165,48 @@ func TestQuorum(t *testing.T) {
 		got, err := install.Quorum(c.text, c.n)
 		if got != c.want || (err == nil) != (c.want > 0) {
 			t.Errorf("Quorum(%q, %d) = %d, %v, want %d", c.text, c.n, got, err, c.want)
+		}
+	}
+}
+
+func TestRecovery(t *testing.T) {
+	key := func(name string) members.Key {
+		public, _, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKIXPublicKey(public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return members.Key{Name: name, Public: der}
+	}
+	ann, rex, rio := key("ann"), key("rex"), key("rio")
+	for _, c := range []struct {
+		keys []members.Key
+		text string
+		wait time.Duration
+		want uint64
+	}{
+		{[]members.Key{rex}, "", time.Hour, 1},
+		{[]members.Key{rex, rio}, "2of2", install.DefaultRecoveryWait, 2},
+		{[]members.Key{rex, rio}, "", time.Hour, 0},
+		{[]members.Key{rex, rio}, "1of1", time.Hour, 0},
+		{[]members.Key{rex, rex}, "1of2", time.Hour, 0},
+		{[]members.Key{ann}, "", time.Hour, 0},
+		{[]members.Key{{Name: "rex", Public: ann.Public}}, "", time.Hour, 0},
+		{[]members.Key{{Name: "ann", Public: rex.Public}}, "", time.Hour, 0},
+		{[]members.Key{rex}, "", 0, 0},
+		{[]members.Key{rex}, "", -time.Hour, 0},
+		{[]members.Key{rex}, "", 1500 * time.Millisecond, 0},
+		{[]members.Key{rex}, "", 367 * 24 * time.Hour, 0},
+	} {
+		got, err := install.Recovery(c.keys, []members.Key{ann}, c.text, c.wait)
+		if (err == nil) != (c.want > 0) {
+			t.Errorf("Recovery(%d keys, %q, %v): %v", len(c.keys), c.text, c.wait, err)
+		}
+		if err == nil && (got.Threshold != c.want || got.Wait != uint64(c.wait.Seconds()) || len(got.Keys) != len(c.keys)) {
+			t.Errorf("Recovery(%d keys, %q, %v) = %+v", len(c.keys), c.text, c.wait, got)
 		}
 	}
 }

@@ -158,7 +158,11 @@ func Describe(s *authority.State, body *wire.Body) (*Change, error) {
 
 // signersOf says in words who has to sign a kind.
 func signersOf(kind string, s *authority.State) string {
-	quorum := fmt.Sprintf("%d of %d admins", s.Members.Keys.Threshold, len(s.Members.Keys.Keys))
+	quorum, recovery := "a quorum of the admins", "the recovery quorum" // all that is known without a log
+	if n := s.Members.Keys.Threshold; n > 0 {
+		quorum = fmt.Sprintf("%d of %d admins", n, len(s.Members.Keys.Keys))
+		recovery = fmt.Sprintf("%d of %d holders of recovery keys", s.Members.Recovery.Threshold, len(s.Members.Recovery.Keys))
+	}
 	switch authority.Table()[kind] {
 	case authority.OneAdmin, authority.AdminOrServer:
 		return "one admin"
@@ -167,13 +171,13 @@ func signersOf(kind string, s *authority.State) string {
 	case authority.RuledAdmin:
 		return quorum + ", or an admin whom an invite rule names for the path"
 	case authority.RecoverQuorum:
-		return fmt.Sprintf("%d of the recovery quorum", s.Members.Recovery.Threshold)
+		return recovery
 	}
 	switch kind {
 	case members.KindFence:
 		return "one admin"
 	case members.KindRecover:
-		return fmt.Sprintf("%d of the recovery quorum, and each new key itself", s.Members.Recovery.Threshold)
+		return recovery + ", and each new key itself"
 	case members.KindKeys:
 		return quorum + ", and each new key itself"
 	case members.KindJoin:

@@ -4,6 +4,7 @@ package change
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"claviger/internal/admin/authkey"
@@ -63,6 +64,20 @@ func (d *describer) keys(kind string, p *members.Keys) string {
 		return "replace the authority keys by order of the recovery quorum"
 	}
 	return fmt.Sprintf("change the authority keys: %d of %d must sign from then on", p.Threshold, len(p.Keys))
+}
+
+// Newcomers lists the keys that a change makes authority keys and that have to
+// sign it themselves: of a recovery, all that it names.
+func Newcomers(s *authority.State, body *wire.Body) []members.Key {
+	p, err := Payload(body)
+	keys, ok := p.(*members.Keys)
+	if err != nil || !ok || body.Kind == authority.KindRecoverBegin {
+		return nil
+	}
+	return slices.DeleteFunc(keys.Keys, func(k members.Key) bool {
+		_, _, known := s.Members.Admin(k.Hash())
+		return known && body.Kind == members.KindKeys
+	})
 }
 
 func (d *describer) recovery(p *members.Recovery) string {
