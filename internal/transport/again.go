@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,9 +17,9 @@ type Pauses struct {
 }
 
 // Again runs try until ctx ends, which it returns the cause of. After each end of
-// try, with an error or without, it pauses: longer after each, until try has
-// called works, which says that the other side is there and pauses start over.
-// The pauses are drawn at random, so that many who lost the same relay don't come
+// try, with an error or without, it pauses: longer after each, until a try called
+// works, which says that the other side is there, or ran for longer than the
+// longest pause. The pauses are drawn at random, so that many who lost the same relay don't come
 // back to it at the same moment. failed, if it isn't nil, hears of each end.
 func Again(ctx context.Context, p Pauses, try func(ctx context.Context, works func()) error, failed func(error)) error {
 	if p.First <= 0 {
@@ -29,9 +30,16 @@ func Again(ctx context.Context, p Pauses, try func(ctx context.Context, works fu
 	}
 	pause := p.First
 	for ctx.Err() == nil {
-		err := try(ctx, func() { pause = p.First })
+		var worked atomic.Bool
+		works := func() { worked.Store(true) }
+		lasted := time.AfterFunc(p.Most, works)
+		err := try(ctx, works)
+		lasted.Stop()
 		if ctx.Err() != nil {
 			break
+		}
+		if worked.Load() {
+			pause = p.First
 		}
 		if failed != nil {
 			failed(err)
