@@ -288,7 +288,7 @@ func (s *State) setClient(in input, p *Subject, namer RevocationNamer) (change, 
 		}
 		if c.Revoked = revoke; namer != nil {
 			c.RevID = namer(p.Client)
-			s.revoked = s.revoked.Set(revoke, revoked.By(in.link, "client:"+p.Client, c.RevID, s.longestLease(in.link.Time)))
+			s.revoked = s.revoked.Set(revoke, revoked.By(in.link, "client:"+p.Client, c.RevID, s.LongestLease(in.link.Time)))
 		}
 		s.clients[p.Client] = &c
 	}}, nil
@@ -301,7 +301,7 @@ func (s *State) setDomain(in input, p *Subject) (change, error) {
 	}
 	return change{object: objectDomain, apply: func() {
 		s.Revoked = revoke
-		s.revoked = s.revoked.Set(revoke, revoked.By(in.link, objectDomain, wire.RevokeEverything, s.longestLease(in.link.Time)))
+		s.revoked = s.revoked.Set(revoke, revoked.By(in.link, objectDomain, wire.RevokeEverything, s.LongestLease(in.link.Time)))
 	}}, nil
 }
 
@@ -338,8 +338,8 @@ func (s *State) anchor(in input, p *Anchor) (change, error) {
 	return change{object: "server:" + p.Server.String(), apply: func() { s.anchors[p.Server] = c }}, nil
 }
 
-// longestLease is the longest lease that any key may be out for, in seconds.
-func (s *State) longestLease(now int64) uint64 {
+// LongestLease is the longest lease that any key may be out for, in seconds.
+func (s *State) LongestLease(now int64) uint64 {
 	longest := uint64(DefaultLease)
 	for _, k := range s.keys {
 		longest = max(longest, k.leaseOut(now))
