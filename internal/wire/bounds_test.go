@@ -333,6 +333,18 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestParseEpoch(t *testing.T) {
+	at := wire.Epoch{Generation: 2, Position: 700}
+	if got, err := wire.ParseEpoch(at.String()); err != nil || got != at {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, text := range []string{"", "2", "2.", ".7", "2.7.1", "02.7", "2.+7", "2. 7", "2.-7", "2.18446744073709551616"} {
+		if _, err := wire.ParseEpoch(text); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestEpochOrder(t *testing.T) {
 	at := func(g, p uint64) wire.Epoch { return wire.Epoch{Generation: g, Position: p} }
 	for _, test := range []struct {

@@ -12,6 +12,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // DomainID names a trust domain: the hash of its genesis.
@@ -64,6 +66,18 @@ func (e Epoch) Compare(o Epoch) int {
 
 // String gives the epoch as generation.position.
 func (e Epoch) String() string { return fmt.Sprintf("%d.%d", e.Generation, e.Position) }
+
+// ParseEpoch reads what Epoch.String writes, and nothing else.
+func ParseEpoch(text string) (Epoch, error) {
+	generation, position, _ := strings.Cut(text, ".")
+	g, errG := strconv.ParseUint(generation, 10, 64)
+	p, errP := strconv.ParseUint(position, 10, 64)
+	e := Epoch{Generation: g, Position: p}
+	if errG != nil || errP != nil || e.String() != text {
+		return Epoch{}, fmt.Errorf("%w: an epoch is two numbers with a dot between", ErrMalformed)
+	}
+	return e, nil
+}
 
 // String gives the id in lower-case hexadecimal.
 func (d DomainID) String() string { return hex.EncodeToString(d[:]) }
