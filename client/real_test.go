@@ -15,6 +15,8 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
+	"claviger/internal/keyserver/datadir"
 	"claviger/internal/members"
 	"claviger/internal/root"
 	"claviger/internal/secret"
@@ -25,7 +27,7 @@ type real struct {
 	t       *testing.T
 	dir     string
 	custody *secret.Bytes
-	domain  *keyserver.Founded
+	domain  *datadir.Founded
 	address string
 	admin   *admin.Session
 	stop    func()
@@ -40,7 +42,7 @@ func newReal(t *testing.T) *real {
 		Name: "ann", Unlock: admin.Unlock{Key: r.custody}, KeyFile: "unused",
 	})
 	r.must(err)
-	r.domain, err = keyserver.Init(t.Context(), keyserver.InitOptions{
+	r.domain, err = datadir.Init(t.Context(), datadir.InitOptions{
 		Dir: r.dir, Name: "acme", Root: fresh, Admin: key, Clock: clock.System(),
 		Keys: members.Keys{Keys: []members.Key{profile.Member()}, Threshold: 1},
 	})
@@ -66,7 +68,7 @@ func (r *real) must(err error) {
 // start unseals a server and serves until stop.
 func (r *real) start(address string) {
 	r.t.Helper()
-	server, err := keyserver.New(keyserver.Options{Dir: r.dir, Domain: r.domain.Domain, Clock: clock.System(), StatementEvery: 50 * time.Millisecond})
+	server, err := api.New(keyserver.Options{Dir: r.dir, Domain: r.domain.Domain, Clock: clock.System(), StatementEvery: 50 * time.Millisecond}, nil)
 	r.must(err)
 	secretRoot, err := root.Open(filepath.Join(r.dir, "root"), root.Unlock{Key: r.custody})
 	r.must(err)
@@ -76,7 +78,7 @@ func (r *real) start(address string) {
 	r.address = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx, keyserver.Listeners{API: l}) }()
+	go func() { ended <- server.Serve(ctx, api.Listeners{API: l}) }()
 	stopped := false
 	r.stop = func() {
 		if stopped {

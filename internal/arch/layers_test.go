@@ -26,7 +26,7 @@ var layers = map[string]int{
 
 	"internal/demo": 8,
 
-	"internal/agent": 7, "internal/install": 7,
+	"internal/agent": 7, "internal/install": 7, "internal/keyserver/api": 7,
 
 	"internal/keyserver": 6,
 	"client":             6,

@@ -80,6 +80,18 @@ func onlyImport(p string, tests bool, dirs ...string) func(*source) []string {
 	}
 }
 
+// neverIn returns a rule that keeps an import out of a package and all below it,
+// but for some of those. It does not look at tests.
+func neverIn(dir, p string, but ...string) func(*source) []string {
+	rule := onlyImport(p, true, but...)
+	return func(s *source) []string {
+		if !s.in(dir) {
+			return nil
+		}
+		return rule(s)
+	}
+}
+
 func TestForbiddenCalls(t *testing.T) {
 	enforce(t, []rule{
 		{name: "time", check: only("time", []string{"Now", "Since", "Until"}, "internal/clock"),
@@ -107,6 +119,8 @@ func TestForbiddenImports(t *testing.T) {
 		{name: "cobra", check: onlyImport("github.com/spf13", false, "internal/cli"), bad: imp("github.com/spf13/cobra"), good: imp("flag")},
 		{name: "terminals", check: onlyImport("golang.org/x/term", false, "internal/cli"), bad: imp("golang.org/x/term"), good: imp("golang.org/x/sys/unix")},
 		{name: "testify", check: onlyImport("github.com/stretchr", false), bad: imp("github.com/stretchr/testify/assert"), good: imp("github.com/google/go-cmp/cmp")},
+		{name: "HTTP at the choke point", check: neverIn("internal/keyserver", "net/http", "internal/keyserver/api", "internal/keyserver/keyservertest"),
+			path: "internal/keyserver/a.go", bad: imp("net/http"), good: imp("net")},
 		{name: "testing in the product", check: productOnly(onlyImport("testing", true)), bad: imp("testing"), good: imp("fmt")},
 	})
 }

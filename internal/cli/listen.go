@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 )
@@ -23,7 +23,7 @@ import (
 const controlSocket = "control.sock"
 
 // listen opens every port of a server, or none.
-func listen(dir string, c serverConfig) (l keyserver.Listeners, err error) {
+func listen(dir string, c serverConfig) (l api.Listeners, err error) {
 	defer func() {
 		if err != nil {
 			closeListeners(l)
@@ -43,7 +43,7 @@ func listen(dir string, c serverConfig) (l keyserver.Listeners, err error) {
 	return l, nil
 }
 
-func closeListeners(l keyserver.Listeners) {
+func closeListeners(l api.Listeners) {
 	for _, c := range []net.Listener{l.API, l.Metrics, l.Control} {
 		if c != nil {
 			c.Close()
@@ -88,7 +88,7 @@ const attempts = 3
 
 // unsealAtStart opens the server with what its configuration names, or by
 // asking. Without either it stays sealed.
-func (e *env) unsealAtStart(ctx context.Context, s *keyserver.Server, dir string, c rootConfig) error {
+func (e *env) unsealAtStart(ctx context.Context, s *api.Server, dir string, c rootConfig) error {
 	at := filepath.Join(dir, rootDirName)
 	info, err := root.Describe(at)
 	if err != nil {
@@ -130,7 +130,7 @@ func (e *env) rootFile(dir string, c rootConfig) (string, error) {
 	return c.KeyFile, nil
 }
 
-func (e *env) unsealByAsking(ctx context.Context, s *keyserver.Server, at string) error {
+func (e *env) unsealByAsking(ctx context.Context, s *api.Server, at string) error {
 	for left := attempts - 1; ; left-- {
 		pass, err := e.askPassphrase(ctx, "Passphrase of the root secret")
 		if err != nil {
@@ -144,7 +144,7 @@ func (e *env) unsealByAsking(ctx context.Context, s *keyserver.Server, at string
 	}
 }
 
-func unsealWith(ctx context.Context, s *keyserver.Server, at string, with root.Unlock) error {
+func unsealWith(ctx context.Context, s *api.Server, at string, with root.Unlock) error {
 	defer wipeAll(with.Passphrase, with.Key)
 	r, err := root.Open(at, with)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
 )
 
 func newServerCommand(e *env) *cobra.Command {
@@ -77,7 +78,7 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 		return err
 	}
 	defer closeListeners(listeners)
-	server, err := keyserver.New(o)
+	server, err := api.New(o, nil)
 	if err != nil {
 		return err
 	}

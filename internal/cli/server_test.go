@@ -16,7 +16,7 @@ import (
 
 	"filippo.io/age"
 
-	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
 )
 
 // lines is output that several goroutines write and the test waits for.
@@ -76,9 +76,9 @@ func (s *session) serve(t *testing.T, args ...string) *liveServer {
 }
 
 // status asks a server's control socket.
-func (s *session) status(t *testing.T) keyserver.ControlStatus {
+func (s *session) status(t *testing.T) api.ControlStatus {
 	t.Helper()
-	var got keyserver.ControlStatus
+	var got api.ControlStatus
 	if err := control(t.Context(), s.path("server"), "GET", "/status", nil, &got); err != nil {
 		t.Fatal(err)
 	}

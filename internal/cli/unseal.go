@@ -18,7 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 )
@@ -75,7 +75,7 @@ func newSealCommand(e *env) *cobra.Command {
 
 // sealResult is the state of a server's seal.
 type sealResult struct {
-	keyserver.ControlStatus
+	api.ControlStatus
 }
 
 // MarshalJSON leaves out what show adds.
@@ -104,7 +104,7 @@ func (e *env) unseal(ctx context.Context, dir, share string, pass secretSource) 
 	if err := control(ctx, dir, "GET", "/status", nil, &r.ControlStatus); err != nil || !r.Sealed {
 		return r, err
 	}
-	var in keyserver.UnsealRequest
+	var in api.UnsealRequest
 	b, err := e.unsealSecret(ctx, r.Kind, share, pass)
 	if err != nil {
 		return r, err
@@ -161,7 +161,7 @@ func (e *env) openShare(path string) (*secret.Bytes, error) {
 const maxControl = 64 << 10
 
 // control asks the server of a data directory, through its socket.
-func control(ctx context.Context, dir, method, path string, body []byte, to *keyserver.ControlStatus) error {
+func control(ctx context.Context, dir, method, path string, body []byte, to *api.ControlStatus) error {
 	if err := needDir(dir); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ import (
 	"slices"
 
 	"claviger/internal/clock"
-	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/datadir"
 	"claviger/internal/members"
 	"claviger/internal/root"
 	"claviger/internal/secret"
@@ -75,7 +75,7 @@ type Plan struct {
 
 // Made is a founded domain.
 type Made struct {
-	*keyserver.Founded
+	*datadir.Founded
 	Fingerprint [root.Size]byte // of the root secret
 }
 
@@ -143,7 +143,7 @@ func (p Plan) fill(ctx context.Context) (*Made, error) {
 		return nil, err
 	}
 	defer sealed.Wipe()
-	founded, err := keyserver.Init(ctx, keyserver.InitOptions{
+	founded, err := datadir.Init(ctx, datadir.InitOptions{
 		Dir: p.Dir, Name: p.Name, Demo: p.Demo, Strict: p.Strict, Root: sealed, Keys: p.Keys, Recovery: p.Recovery,
 		Anchors: p.Anchors, ServerName: p.ServerName, Admin: p.Admin, Clock: p.Clock,
 	})

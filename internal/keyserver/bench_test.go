@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/keyservertest"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/wire"
 )
@@ -24,9 +25,9 @@ func BenchmarkUseOverTLS(b *testing.B) {
 	b.SetParallelism(16)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		c := &http.Client{Transport: &http.Transport{TLSClientConfig: tlscert.ClientConfig(r.desc.TLS, app.identity())}}
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: tlscert.ClientConfig(r.Desc.TLS, app.Identity())}}
 		for pb.Next() {
-			resp, err := c.Post("https://"+r.addr+"/v1/use", "application/json", strings.NewReader(body))
+			resp, err := c.Post("https://"+r.Addr+"/v1/use", "application/json", strings.NewReader(body))
 			if err != nil {
 				b.Error(err)
 				return
@@ -49,22 +50,22 @@ func BenchmarkRelease(b *testing.B) {
 	for i := range reqs {
 		hpke := wire.NewKey()
 		req := wire.Request{
-			Type: wire.TypeRequest, Domain: r.founded.Domain, Client: app.id, HPKE: hpke.Public(),
+			Type: wire.TypeRequest, Domain: r.Founded.Domain, Client: app.ID, HPKE: hpke.Public(),
 			Items:      []wire.Item{{Name: "payments/cards", Purpose: wire.PurposeData, Operations: []string{"encrypt"}}},
-			Descriptor: wire.DescriptorHash(r.signed), NotAfter: time.Now().Add(59 * time.Second).UnixMilli(),
+			Descriptor: wire.DescriptorHash(r.Signed), NotAfter: time.Now().Add(59 * time.Second).UnixMilli(),
 		}
 		rand.Read(req.Nonce[:])
-		msg, _ := wire.SignChain(wire.TypeRequest, wire.Marshal(req), app.chain, app.key)
-		reqs[i], _ = wire.Seal(r.desc.HPKE, wire.TypeRequest, wire.DescriptorHash(r.signed), msg)
+		msg, _ := wire.SignChain(wire.TypeRequest, wire.Marshal(req), app.Chain, app.Key)
+		reqs[i], _ = wire.Seal(r.Desc.HPKE, wire.TypeRequest, wire.DescriptorHash(r.Signed), msg)
 	}
 	var next atomic.Int64
 	b.SetParallelism(8)
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
-		c := &http.Client{Transport: &http.Transport{TLSClientConfig: tlscert.ClientConfig(r.desc.TLS, app.identity())}}
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: tlscert.ClientConfig(r.Desc.TLS, app.Identity())}}
 		for pb.Next() {
-			resp, err := c.Post("https://"+r.addr+"/v1/exchange", "application/cbor", strings.NewReader(string(reqs[next.Add(1)-1])))
+			resp, err := c.Post("https://"+r.Addr+"/v1/exchange", "application/cbor", strings.NewReader(string(reqs[next.Add(1)-1])))
 			if err != nil {
 				b.Error(err)
 				return
@@ -79,10 +80,10 @@ func BenchmarkRelease(b *testing.B) {
 	})
 }
 
-func benchRig(b *testing.B) (*rig, *workload) {
-	r := newRig(b)
-	r.createKey("payments/cards", authority.AES256)
-	app := r.enroll("app1")
-	r.allow(allowApp1)
+func benchRig(b *testing.B) (*keyservertest.Rig, *keyservertest.Workload) {
+	r := keyservertest.New(b)
+	r.CreateKey("payments/cards", authority.AES256)
+	app := r.Enroll("app1")
+	r.Allow(keyservertest.AllowApp1)
 	return r, app
 }

@@ -9,15 +9,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
-	"time"
 
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/members"
-	"claviger/internal/pki"
 	"claviger/internal/pki/ca"
 	"claviger/internal/wire"
 )
@@ -111,10 +108,10 @@ func (c *Core) refuseCert(req *certRequest) (refusal string) {
 
 // issue writes the use entry, has the certificate made and records how it ended.
 func (c *Core) issue(ctx context.Context, caller *authn.Caller, req certRequest, at audit.Position) (Answer, error) {
-	used := authority.Enrolled{Invite: req.invite, Client: req.client, Key: req.key, NotAfter: c.now().Add(ca.DefaultTTL).UnixMilli()}
+	used := authority.Enrolled{Invite: req.invite, Client: req.client, Key: req.key, NotAfter: c.Now().Add(ca.DefaultTTL).UnixMilli()}
 	refusal := ""
 	var chain [][]byte
-	failed := c.append(ctx, authority.KindEnrolled, used)
+	failed := c.ledger.Append(ctx, authority.KindEnrolled, used)
 	if errors.Is(failed, authority.ErrRefused) {
 		failed, refusal = nil, "the invite was used or has expired, or the client was revoked meanwhile; ask an admin for a new invite"
 	} else if failed == nil {
@@ -140,45 +137,11 @@ func (c *Core) issue(ctx context.Context, caller *authn.Caller, req certRequest,
 func (c *Core) certAnswer(req certRequest, chain [][]byte, refusal string) (Answer, error) {
 	a := wire.Enrolled{
 		Type: wire.TypeEnrolled, Domain: c.o.Domain, Server: c.id, Client: req.client, Request: req.sealed,
-		Issued: c.now().UnixMilli(), Chain: chain, Reason: refusal,
+		Issued: c.Now().UnixMilli(), Chain: chain, Reason: refusal,
 	}
 	c.log.View(func(s *authority.State) { a.Epoch, a.Head, a.Members = s.Epoch, s.Head, s.Members.Newest })
 	signed, err := wire.Sign(wire.TypeEnrolled, wire.Marshal(a), c.signer)
 	return &Certified{signed}, err
-}
-
-// append signs a body as this server and appends it, again if the state moved
-// meanwhile.
-func (c *Core) append(ctx context.Context, kind string, payload any) error {
-	return c.appendIf(ctx, kind, payload, func(*authority.State) error { return nil })
-}
-
-// appendIf is append that asks holds of the state that the body is signed on.
-func (c *Core) appendIf(ctx context.Context, kind string, payload any, holds func(*authority.State) error) error {
-	const tries = 8
-	var err error
-	for range tries {
-		var entry []byte
-		var before wire.Epoch
-		c.log.View(func(s *authority.State) {
-			before = s.Epoch
-			if err = holds(s); err == nil {
-				entry, err = s.Entry(kind, payload, c.now().Add(time.Hour), c.signer)
-			}
-		})
-		if err != nil {
-			return err
-		}
-		if _, err = c.log.Append(ctx, entry); err == nil || c.epoch() == before {
-			return err
-		}
-	}
-	return err
-}
-
-func (c *Core) epoch() (e wire.Epoch) {
-	c.log.View(func(s *authority.State) { e = s.Epoch })
-	return e
 }
 
 // vet refuses bodies whose payload the fold can't judge but this server can:
@@ -199,33 +162,9 @@ func (c *Core) vet(body *wire.Body) error {
 		if err := wire.Unmarshal(body.Payload, &a, wire.MaxBody); err != nil {
 			return fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
-		if err := c.vetAnchors(a); err != nil {
+		if err := c.anchors.Vet(c.Members().Genesis.Name, a); err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
 	return nil
-}
-
-// readCRLs reads the revocation lists that stand in one PEM or DER file.
-func readCRLs(path string) ([][]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("certificate revocation list: %w", err)
-	}
-	if info.Size() > pki.MaxCRLSize {
-		return nil, fmt.Errorf("certificate revocation list %s: larger than %d bytes", path, pki.MaxCRLSize)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("certificate revocation list: %w", err)
-	}
-	var out [][]byte
-	for _, block := range splitPEM(data) {
-		der, err := pki.ParseCRL(block)
-		if err != nil {
-			return nil, fmt.Errorf("certificate revocation list %s: %w", path, err)
-		}
-		out = append(out, der)
-	}
-	return out, nil
 }

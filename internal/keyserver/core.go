@@ -10,17 +10,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"claviger/internal/audit"
+	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/hierarchy"
 	"claviger/internal/kdf"
+	"claviger/internal/keyserver/anchors"
+	"claviger/internal/keyserver/datadir"
+	"claviger/internal/keyserver/executor"
+	"claviger/internal/keyserver/limits"
 	"claviger/internal/members"
+	"claviger/internal/pki"
 	"claviger/internal/pki/ca"
 	"claviger/internal/policy"
 	"claviger/internal/root"
@@ -33,31 +38,30 @@ import (
 // Core is an unsealed server: the choke point and what it stands on.
 type Core struct {
 	o       Options
+	dir     datadir.Dir
 	clock   clock.Clock
 	logger  *slog.Logger
 	store   store.Store
 	root    *root.Secret
-	seals   *seals
+	seals   *datadir.Seals
 	signer  crypto.Signer
 	id      wire.ServerID
 	log     *authority.Log
+	ledger  *executor.Ledger
+	exec    *executor.Executor
 	keys    *hierarchy.Hierarchy
 	audit   *audit.Log
 	budget  *audit.Budget
 	ca      *ca.CA
+	anchors *anchors.Anchors
 	naming  *secret.HMAC // client → revocation id
 	policy  atomic.Pointer[policySet]
-	trust   atomic.Pointer[trustSet]
-	seen    *replays
+	seen    *limits.Replays
+	gate    *limits.Gate
 	own     *identity
-	gate    *gate
-	metrics *metrics
 
 	policyMu  sync.Mutex   // one parses a new policy
-	trustMu   sync.Mutex   // one reads new trust anchors or lists
-	execMu    sync.Mutex   // one makes versions or erases
 	switching sync.RWMutex // held for reading from a decision to its keys, for writing while the erasure epoch changes
-	swept     uint64       // erasure epoch whose leftovers are swept; guarded by execMu
 	alarmed   atomic.Int64 // boot time of the newest policy alarm's leaf
 	closed    atomic.Bool
 }
@@ -72,29 +76,31 @@ type policySet struct {
 }
 
 // openCore replays the log and opens everything. On an error nothing stays open.
-func openCore(ctx context.Context, o Options, secretRoot *root.Secret, tlsKey wire.Hash) (*Core, error) {
-	c := &Core{o: o, clock: o.Clock, logger: o.Logger, root: secretRoot, seen: newReplays(o.Clock), gate: o.gate, metrics: o.metrics}
-	if err := c.open(ctx, tlsKey); err != nil {
+func openCore(ctx context.Context, o Options, secretRoot *root.Secret, gate *limits.Gate) (*Core, error) {
+	c := &Core{
+		o: o, dir: datadir.Dir(o.Dir), clock: o.Clock, logger: o.Logger, root: secretRoot,
+		seen: limits.NewReplays(o.Clock), gate: gate,
+	}
+	if err := c.open(ctx); err != nil {
 		c.close(ctx)
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *Core) open(ctx context.Context, tlsKey wire.Hash) error {
+func (c *Core) open(ctx context.Context) error {
 	var err error
-	if c.seals, err = deriveSeals(c.root, c.o.Domain); err != nil {
+	if c.seals, err = datadir.DeriveSeals(c.root, c.o.Domain); err != nil {
 		return err
 	}
-	naming := kdf.Expand(c.seals.local, c.o.Domain, "revocation-id")
+	naming := kdf.Expand(c.seals.Local, c.o.Domain, "revocation-id")
 	c.naming = secret.NewHMAC(naming)
 	naming.Wipe()
-	signing := signingFile{filepath.Join(c.o.Dir, dirPKI, fileSigning), c.o.Domain, c.seals.local}
-	if c.signer, err = signing.read(); err != nil {
+	if c.signer, err = c.dir.Signer(c.o.Domain, c.seals.Local); err != nil {
 		return err
 	}
 	c.id = wire.ServerIDOf(c.signer.Public())
-	st, err := bbolt.Open(filepath.Join(c.o.Dir, fileStore), bbolt.Options{Existing: true})
+	st, err := bbolt.Open(c.dir.Store(), bbolt.Options{Existing: true})
 	if err != nil {
 		return err
 	}
@@ -108,12 +114,12 @@ func (c *Core) open(ctx context.Context, tlsKey wire.Hash) error {
 	if err := c.openAudit(); err != nil {
 		return err
 	}
-	if c.own, err = newIdentity(c, tlsKey); err != nil {
+	if c.own, err = newIdentity(c); err != nil {
 		return err
 	}
 	if gone := c.audit.Opened().GivenUp; gone != "" {
 		c.logger.Error("Audit log given up, the next number was opened", "reason", gone)
-		c.metrics.alarm("audit")
+		c.o.Meter.Alarm("audit")
 		c.alarm(ctx, "audit", "a log was given up: "+gone)
 	}
 	return nil
@@ -122,19 +128,18 @@ func (c *Core) open(ctx context.Context, tlsKey wire.Hash) error {
 func (c *Core) openLog(ctx context.Context) error {
 	var err error
 	c.log, err = authority.Open(ctx, authority.Options{
-		Store: c.store, Domain: c.o.Domain, BodySeal: c.seals.body, SlotSeal: c.seals.slot, LocalSeal: c.seals.local,
-		HeadPath: filepath.Join(c.o.Dir, fileHead), Server: c.id, Signer: c.signer, Clock: c.clock,
+		Store: c.store, Domain: c.o.Domain, BodySeal: c.seals.Body, SlotSeal: c.seals.Slot, LocalSeal: c.seals.Local,
+		HeadPath: c.dir.Head(), Server: c.id, Signer: c.signer, Clock: c.clock,
 		Namer: c.revocationID, Accept: c.o.Accept,
 	})
 	if err != nil {
 		return err
 	}
-	var m *members.State
-	c.log.View(func(s *authority.State) { m = s.Members })
+	m := c.Members()
 	// Security: whoever swaps the custody file for another root's is told here,
 	// not by keys that don't fit (T-43).
 	if wire.Hash(c.root.Fingerprint()) != m.Genesis.Root {
-		return fmt.Errorf("%w: the root secret is not this domain's", ErrForeign)
+		return fmt.Errorf("%w: the root secret is not this domain's", datadir.ErrForeign)
 	}
 	if m.Genesis.Demo != c.o.Demo {
 		return ErrDemo
@@ -142,12 +147,15 @@ func (c *Core) openLog(ctx context.Context) error {
 	if _, err := m.ServerKey(c.id); err != nil {
 		return fmt.Errorf("this server may not serve: %w", err)
 	}
-	seed := secret.Expand(c.seals.ca, kdf.Info("ca-seed", c.o.Domain), ca.SeedSize)
+	seed := secret.Expand(c.seals.CA, kdf.Info("ca-seed", c.o.Domain), ca.SeedSize)
 	defer seed.Wipe()
 	if c.ca, err = ca.New(m.Genesis.Name, seed, c.clock); err != nil {
 		return err
 	}
-	_, err = c.currentTrust()
+	c.anchors = anchors.New(anchors.Options{
+		Dir: c.dir.PKI(), Embedded: func() (pki.Anchor, error) { return c.ca.Anchor() }, Logger: c.logger, Alarm: c.o.Meter.Alarm,
+	})
+	_, err = c.Trust()
 	return err
 }
 
@@ -159,7 +167,7 @@ func (c *Core) openKeys(ctx context.Context) error {
 	logged := hierarchy.Logged{}
 	var sw *hierarchy.Switch
 	var err error
-	c.log.View(func(s *authority.State) { sw, err = loggedSwitch(s) })
+	c.log.View(func(s *authority.State) { sw, err = executor.LoggedSwitch(s) })
 	if err != nil {
 		return err
 	}
@@ -168,14 +176,21 @@ func (c *Core) openKeys(ctx context.Context) error {
 	}
 	c.keys, err = hierarchy.Open(ctx, hierarchy.Options{
 		Custody: c.root, Domain: c.o.Domain, Generation: 1, Server: c.id, Slots: c.store,
-		Dir: filepath.Join(c.o.Dir, dirRoot),
+		Dir: c.dir.Root(),
 	}, logged)
-	return err
+	if err != nil {
+		return err
+	}
+	c.ledger = executor.NewLedger(c.log, c.signer, c.clock)
+	c.exec = executor.New(executor.Options{
+		Server: c.id, Ledger: c.ledger, Keys: c.keys, Clock: c.clock, Logger: c.logger, Switching: &c.switching,
+	})
+	return nil
 }
 
 func (c *Core) openAudit() error {
 	o := audit.Options{
-		Dir: filepath.Join(c.o.Dir, dirAudit), Domain: c.o.Domain, Server: c.id, Signer: c.signer, Clock: c.clock, FS: c.o.AuditFS,
+		Dir: c.dir.Audit(), Domain: c.o.Domain, Server: c.id, Signer: c.signer, Clock: c.clock, FS: c.o.AuditFS,
 	}
 	c.log.View(func(s *authority.State) {
 		if at, ok := s.Anchor(c.id); ok {
@@ -204,7 +219,7 @@ func (c *Core) close(ctx context.Context) error {
 		errs = append(errs, c.store.Close())
 	}
 	if c.seals != nil {
-		c.seals.wipe()
+		c.seals.Wipe()
 	}
 	if c.naming != nil {
 		c.naming.Wipe()
@@ -263,8 +278,8 @@ func (c *Core) keepBlobs(p *policySet) error {
 	return nil
 }
 
-// usable says why nothing may be decided or vouched for, nil while it may.
-func (c *Core) usable() error {
+// Usable says why nothing may be decided or vouched for, nil while it may.
+func (c *Core) Usable() error {
 	if c.closed.Load() {
 		return ErrSealed
 	}
@@ -274,5 +289,35 @@ func (c *Core) usable() error {
 	return nil
 }
 
-// now is the time that decisions use.
-func (c *Core) now() time.Time { return c.clock.Now() }
+// Now is the server's wall clock.
+func (c *Core) Now() time.Time { return c.clock.Now() }
+
+// Members are the members of the present state. They never change; the next
+// state has others.
+func (c *Core) Members() (m *members.State) {
+	c.log.View(func(s *authority.State) { m = s.Members })
+	return m
+}
+
+// Trust is what the present members, and the revocation lists of their outside
+// anchors, say about workloads' certificates.
+func (c *Core) Trust() (authn.Trust, error) {
+	// The revoked still prove who they are: Do denies them, so that the refusal is
+	// signed and recorded instead of looking like a broken connection.
+	t := authn.Trust{Domain: c.o.Domain, Revocations: authn.RevokedFunc(func(string) bool { return false })}
+	chains, err := c.anchors.Verifier(c.Members())
+	if err != nil {
+		return t, err
+	}
+	t.Chains = chains
+	return t, nil
+}
+
+// Admit takes a place for a request with public-key work that does not come
+// through Exchange or Enroll, or fails at once with ErrBusy.
+func (c *Core) Admit() (leave func(), err error) { return c.gate.Admit() }
+
+func (c *Core) epoch() (e wire.Epoch) {
+	c.log.View(func(s *authority.State) { e = s.Epoch })
+	return e
+}

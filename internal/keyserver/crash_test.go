@@ -24,6 +24,8 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
+	"claviger/internal/keyserver/keyservertest"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
@@ -58,7 +60,7 @@ func serveForTest(arg string) error {
 	if err != nil {
 		return err
 	}
-	s, err := keyserver.New(keyserver.Options{Dir: dir, Domain: wire.DomainID(id), Clock: clock.System()})
+	s, err := api.New(keyserver.Options{Dir: dir, Domain: wire.DomainID(id), Clock: clock.System()}, nil)
 	if err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func serveForTest(arg string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	return s.Serve(ctx, keyserver.Listeners{API: l})
+	return s.Serve(ctx, api.Listeners{API: l})
 }
 
 // process is a key server of its own.
@@ -85,31 +87,31 @@ type process struct {
 }
 
 // spawn starts one on the rig's directory, through a wrapper if there is one.
-func (r *rig) spawn(wrapper ...string) *process {
-	r.t.Helper()
+func spawn(r *keyservertest.Rig, wrapper ...string) *process {
+	r.T.Helper()
 	args := append(wrapper, os.Args[0])
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), serveEnv+"="+r.dir+" "+r.founded.Domain.String())
+	cmd.Env = append(os.Environ(), serveEnv+"="+r.Dir+" "+r.Founded.Domain.String())
 	var trouble bytes.Buffer
 	cmd.Stderr = &trouble
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		_ = cmd.Wait()
-		r.t.Fatalf("the server does not start: %s", trouble.String())
+		r.T.Fatalf("the server does not start: %s", trouble.String())
 	}
-	r.addr = strings.TrimSpace(line)
-	r.introduce()
+	r.Addr = strings.TrimSpace(line)
+	r.Introduce()
 	return &process{cmd, in}
 }
 
@@ -130,17 +132,17 @@ type promised struct {
 }
 
 // processRig is a rig whose server runs in processes.
-func processRig(t *testing.T) *rig {
+func processRig(t *testing.T) *keyservertest.Rig {
 	t.Helper()
-	r := newRig(t)
-	r.halt()
+	r := keyservertest.New(t)
+	r.Halt()
 	key := secret.Random(32)
-	if err := os.WriteFile(filepath.Join(r.dir, "unlock"), key.Expose(), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.Dir, "unlock"), key.Expose(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := r.open()
+	s := r.Open()
 	defer s.Wipe()
-	if err := root.Reseal(filepath.Join(r.dir, "root"), s, root.Sealing{Key: key}); err != nil {
+	if err := root.Reseal(filepath.Join(r.Dir, "root"), s, root.Sealing{Key: key}); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -148,10 +150,10 @@ func processRig(t *testing.T) *rig {
 
 // try does one thing to the server and notes what it promised; errors are what
 // one gets from a server that dies.
-func (p *promised) try(r *rig, app *workload, c *http.Client, n int) error {
+func (p *promised) try(r *keyservertest.Rig, app *keyservertest.Workload, c *http.Client, n int) error {
 	if n%4 == 0 {
 		name := fmt.Sprintf("k%d-%d", n, rand.Uint64())
-		epoch, err := r.tryCreate(name)
+		epoch, err := tryCreate(r, name)
 		if err != nil {
 			return err
 		}
@@ -166,8 +168,8 @@ func (p *promised) try(r *rig, app *workload, c *http.Client, n int) error {
 		}
 		return nil
 	}
-	sealed, hpke := r.request(app, dataKey("k", "encrypt", "decrypt"), 30*time.Second)
-	resp, err := c.Post("https://"+r.addr+"/v1/exchange", "application/cbor", bytes.NewReader(sealed))
+	sealed, hpke := r.Request(app, keyservertest.DataKey("k", "encrypt", "decrypt"), 30*time.Second)
+	resp, err := c.Post("https://"+r.Addr+"/v1/exchange", "application/cbor", bytes.NewReader(sealed))
 	if err != nil {
 		return err
 	}
@@ -176,11 +178,11 @@ func (p *promised) try(r *rig, app *workload, c *http.Client, n int) error {
 	if err != nil || resp.StatusCode != 200 {
 		return fmt.Errorf("%d %w", resp.StatusCode, err)
 	}
-	rel, err := wire.ParseRelease(r.unseal(hpke, wire.TypeRelease, sealed, body))
+	rel, err := wire.ParseRelease(r.Unseal(hpke, wire.TypeRelease, sealed, body))
 	if err != nil {
 		return err
 	}
-	grant, err := wire.ParseGrant(rel.Grant, r.serverKey())
+	grant, err := wire.ParseGrant(rel.Grant, r.ServerKey())
 	if err != nil {
 		return err
 	}
@@ -191,16 +193,16 @@ func (p *promised) try(r *rig, app *workload, c *http.Client, n int) error {
 }
 
 // tryDestroy has a key destroyed at once: an erasure epoch ends for it.
-func (p *promised) tryDestroy(r *rig, name string) error {
-	state, err := r.tryReplay()
+func (p *promised) tryDestroy(r *keyservertest.Rig, name string) error {
+	state, err := r.TryReplay()
 	if err != nil {
 		return err
 	}
-	entry, err := state.Entry(authority.KindKeyDestroy, authority.Destroy{ID: state.KeyNamed(name).ID}, time.Now().Add(time.Hour), r.admin)
+	entry, err := state.Entry(authority.KindKeyDestroy, authority.Destroy{ID: state.KeyNamed(name).ID}, time.Now().Add(time.Hour), r.Admin)
 	if err != nil {
 		return err
 	}
-	status, body, err := r.tryAdmin("POST", "/v1/admin/entries", entry)
+	status, body, err := r.TryAdmin("POST", "/v1/admin/entries", entry)
 	if err != nil || status != 200 || bytes.Contains(body, []byte(`"note"`)) {
 		return fmt.Errorf("destroy: %d %s: %w", status, body, err)
 	}
@@ -216,19 +218,19 @@ func (p *promised) tryDestroy(r *rig, name string) error {
 func TestKill(t *testing.T) {
 	const kills = 200
 	r := processRig(t)
-	var app *workload
+	var app *keyservertest.Workload
 	p := &promised{}
 	for i := range kills {
-		server := r.spawn()
+		server := spawn(r)
 		if app == nil {
-			r.createKey("k", authority.AES256)
-			app = r.enroll("app1")
-			r.allow(`permit(principal, action, resource);`)
+			r.CreateKey("k", authority.AES256)
+			app = r.Enroll("app1")
+			r.Allow(`permit(principal, action, resource);`)
 		}
 		var clients sync.WaitGroup
 		for w := range 4 {
 			clients.Go(func() {
-				c := r.client(app.identity())
+				c := r.Client(app.Identity())
 				c.Transport.(*http.Transport).DisableKeepAlives = false
 				defer c.CloseIdleConnections()
 				for n := w; p.try(r, app, c, n) == nil; n += 4 {
@@ -243,7 +245,7 @@ func TestKill(t *testing.T) {
 		server.kill()
 		clients.Wait()
 		if i%20 == 19 || i == kills-1 {
-			r.verifyPromises(p, app)
+			verifyPromises(r, p, app)
 		}
 		if t.Failed() {
 			t.Fatalf("after %d kills", i+1)
@@ -256,40 +258,40 @@ func TestKill(t *testing.T) {
 }
 
 // verifyPromises starts the server once more and looks for what it promised.
-func (r *rig) verifyPromises(p *promised, app *workload) {
-	r.t.Helper()
-	server := r.spawn()
+func verifyPromises(r *keyservertest.Rig, p *promised, app *keyservertest.Workload) {
+	r.T.Helper()
+	server := spawn(r)
 	defer func() { server.stdin.Close(); _ = server.cmd.Wait() }()
-	state := r.replay()
+	state := r.Replay()
 	if state.Epoch.Compare(p.epoch) < 0 || len(state.Voids) > 0 {
-		r.t.Errorf("the log ends at %s, %s was acknowledged; voids %+v", state.Epoch, p.epoch, state.Voids)
+		r.T.Errorf("the log ends at %s, %s was acknowledged; voids %+v", state.Epoch, p.epoch, state.Voids)
 	}
 	for _, name := range p.keys {
 		if k := state.KeyNamed(name); k == nil || len(k.Versions) == 0 {
-			r.t.Errorf("key %s was acknowledged and is %+v", name, k)
+			r.T.Errorf("key %s was acknowledged and is %+v", name, k)
 		}
 	}
 	for _, name := range p.gone {
 		if v := state.KeyNamed(name).Version(1); v.State != wire.StateDestroyed || len(state.DestroyedExcept(v)) > 0 {
-			r.t.Errorf("key %s was said to be destroyed and is %+v", name, v)
+			r.T.Errorf("key %s was said to be destroyed and is %+v", name, v)
 		}
 	}
-	_, rel := r.release(app, "k", "encrypt")
+	_, rel := r.Release(app, "k", "encrypt")
 	if p.leaf == nil {
 		p.leaf = rel.Keys[0]
 	}
 	if !bytes.Equal(p.leaf, rel.Keys[0]) {
-		r.t.Error("the key that stays is another one")
+		r.T.Error("the key that stays is another one")
 	}
-	if err := r.auditHolds(p.grants); err != nil {
-		r.t.Errorf("audit: %v", err)
+	if err := auditHolds(r, p.grants); err != nil {
+		r.T.Errorf("audit: %v", err)
 	}
 }
 
 // tryCreate is createKey that reports instead of failing the test: the server
 // may die at any moment.
-func (r *rig) tryCreate(name string) (epoch wire.Epoch, err error) {
-	status, body, err := r.tryPropose(name)
+func tryCreate(r *keyservertest.Rig, name string) (epoch wire.Epoch, err error) {
+	status, body, err := tryPropose(r, name)
 	if err != nil || status != 200 {
 		return epoch, fmt.Errorf("%d %s: %w", status, body, err)
 	}
@@ -305,15 +307,15 @@ func (r *rig) tryCreate(name string) (epoch wire.Epoch, err error) {
 	return epoch, err
 }
 
-func (r *rig) tryPropose(name string) (int, []byte, error) {
-	state, err := r.tryReplay()
+func tryPropose(r *keyservertest.Rig, name string) (int, []byte, error) {
+	state, err := r.TryReplay()
 	if err != nil {
 		return 0, nil, err
 	}
-	p := newKey(name, authority.AES256)
-	entry, err := state.Entry(authority.KindKeyCreate, p, time.Now().Add(time.Hour), r.admin)
+	p := keyservertest.NewKey(name, authority.AES256)
+	entry, err := state.Entry(authority.KindKeyCreate, p, time.Now().Add(time.Hour), r.Admin)
 	if err != nil {
 		return 0, nil, err
 	}
-	return r.tryAdmin("POST", "/v1/admin/entries", entry)
+	return r.TryAdmin("POST", "/v1/admin/entries", entry)
 }

@@ -10,7 +10,6 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
-	"claviger/internal/hierarchy"
 	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
@@ -215,16 +214,4 @@ func (c *Core) decisionLeaf(caller *authn.Caller, f facts, set *policySet, item 
 		l.Decision, l.Version = wire.DecisionAllowed, r.version.Number
 	}
 	return l
-}
-
-// versionOf is a version as the hierarchy takes it.
-func versionOf(k *authority.Key, v *authority.Version) hierarchy.Version {
-	generation := v.RootGeneration
-	if v.Stored {
-		generation = 0
-	}
-	return hierarchy.Version{
-		KeyID: k.ID, Number: v.Number, Algorithm: k.Algorithm, Stored: v.Stored, RootGeneration: generation,
-		Segment: v.Segment, ErasureEpoch: v.ErasureEpoch, VC: v.VC,
-	}
 }

@@ -21,10 +21,10 @@ import (
 // nothing is answered whose audit leaf is not durable.
 func (c *Core) Do(ctx context.Context, caller *authn.Caller, op Op) (Answer, error) {
 	// Security: a door that forgets to authenticate gets nothing (T-11, T-66).
-	if !caller.Proved() || !c.now().Before(caller.NotAfter) && !caller.NotAfter.IsZero() {
+	if !caller.Proved() || !c.Now().Before(caller.NotAfter) && !caller.NotAfter.IsZero() {
 		return nil, ErrUnproved
 	}
-	if err := c.usable(); err != nil {
+	if err := c.Usable(); err != nil {
 		return nil, err
 	}
 	switch caller.Kind {
@@ -78,13 +78,13 @@ func (c *Core) doAdmin(ctx context.Context, caller *authn.Caller, op Op) (Answer
 	case *ReadPending:
 		return c.readPending(ctx)
 	case *ReadStatus:
-		return c.status(ctx), nil
+		return c.status(), nil
 	case *ReadAudit:
 		return c.readAudit(op)
 	case *ExportAudit:
 		return &Done{}, c.audit.Export(op.To)
 	case *MakeBackup:
-		return &Done{}, c.backup(ctx, op.To)
+		return &Done{}, c.exec.Backup(ctx, c.store, c.dir.Root(), op.To)
 	}
 	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for workloads"}
 }
@@ -105,7 +105,7 @@ func (c *Core) recordRead(ctx context.Context, caller *authn.Caller, op Op) erro
 
 // leaf starts a leaf with what every leaf has.
 func (c *Core) leaf(caller *authn.Caller, kind audit.Kind, action string) audit.Leaf {
-	l := audit.Leaf{Time: c.now().UnixMilli(), Kind: kind, Action: action, Caller: caller.ID, Route: "native"}
+	l := audit.Leaf{Time: c.Now().UnixMilli(), Kind: kind, Action: action, Caller: caller.ID, Route: "native"}
 	c.log.View(func(s *authority.State) { l.Epoch = s.Epoch })
 	return l
 }
@@ -131,7 +131,9 @@ func (c *Core) enter(leaf audit.Leaf) (audit.Position, audit.Ticket, error) {
 	if err != nil {
 		return at, ticket, fmt.Errorf("%w: audit log: %w", ErrUnavailable, err)
 	}
-	c.metrics.decision(leaf)
+	if leaf.Kind == audit.Decision {
+		c.o.Meter.Decision(leaf.Action, leaf.Decision)
+	}
 	return at, ticket, nil
 }
 
@@ -189,7 +191,7 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 	}
 	answer := &Proposed{Outcome: out}
 	if out.Applied {
-		if err := c.carryOut(ctx, body); err != nil {
+		if err := c.exec.CarryOut(ctx, body); err != nil {
 			c.dutyFailed(ctx, err)
 			answer.Note = "recorded; the server could not carry it out yet and tries again every minute: see its log"
 		}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package keyserver is the key server: the one choke point through which every
-// key is used, and the native API in front of it.
+// Package keyserver is the key server without its doors: the one choke point
+// through which every key is used and every change passes, and the life of a
+// server from unseal to seal. It knows no HTTP.
 //
 // # The choke point
 //
@@ -10,24 +11,34 @@
 // (hierarchy) → record (audit) → answer. A leaf gets its position when it enters
 // the group commit, and the answer leaves after the fsync that covers it: no
 // durable leaf, no answer. A door can't reach a key in any other way, because
-// only the Core holds the hierarchy.
+// only the Core holds the hierarchy. [Core.Exchange] and [Core.Enroll] are the
+// same for sealed messages, which bring their credential with them.
 //
 // # Life
 //
-// [Init] founds a domain in a directory. [New] makes a sealed [Server];
+// datadir.Init founds a domain in a directory. [New] makes a sealed [Server];
 // [Server.Unseal] hands it the root secret, replays the authority log and opens
-// the [Core]; [Server.Seal] forgets everything again. [Server.Serve] answers on
-// the listeners it is given until its context ends, sealed or not.
+// the Core; [Server.With] is how a door gets at it, for one request at a time, so
+// that [Server.Seal] can wait for what runs and then forget everything.
 //
-// # What runs by itself
+// # Where the rest is
 //
-// The executor makes the key versions that people ordered or that fall due,
-// carries out destruction orders whose waiting time is over, writes receipts and
-// anchors the audit log. All of it is recorded in the authority log, and none of
-// it goes beyond what a signed body permits.
+//   - api: the native HTTP API, the control socket, metrics. It is the door that
+//     every server has.
+//   - outward: the server's side of relays and directories.
+//   - executor: what the log orders: versions, destructions, receipts, backups.
+//   - anchors: whose certificates name workloads now.
+//   - limits: what bounds a flood, and the memory against replay.
+//   - datadir: the files, and how a domain is founded.
+//   - keyservertest: a real server for tests.
 //
-// # Not here
+// Not here: translations of foreign protocols (internal/gateway), certificates'
+// rules (internal/pki), the encodings (internal/wire).
 //
-// Translations of foreign protocols (internal/gateway), certificates' rules
-// (internal/pki), the encodings (internal/wire).
+// # Where to look
+//
+// do.go has the order of things; decide.go the ruling on one item; release.go
+// and use.go the two ways in which keys are used; certify.go enrolment and
+// renewal; identity.go what the server says of itself; duties.go what runs by
+// itself, and alarms.
 package keyserver

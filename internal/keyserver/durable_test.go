@@ -23,6 +23,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authority"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/keyservertest"
 	"claviger/internal/testkit/faultfs"
 	"claviger/internal/wire"
 )
@@ -75,12 +76,12 @@ func TestSyncsComeBeforeAnswers(t *testing.T) {
 	}
 	r := processRig(t)
 	file := filepath.Join(t.TempDir(), "trace")
-	server := r.spawn(strace, "-f", "-yy", "-s", "0", "-o", file, "-e", "trace=fdatasync,fsync,read,write,sendto")
+	server := spawn(r, strace, "-f", "-yy", "-s", "0", "-o", file, "-e", "trace=fdatasync,fsync,read,write,sendto")
 	defer func() { server.stdin.Close(); _ = server.cmd.Wait() }()
-	r.createKey("k", authority.AES256)
-	app := r.enroll("app1")
-	r.allow(`permit(principal, action, resource);`)
-	c := r.client(app.identity())
+	r.CreateKey("k", authority.AES256)
+	app := r.Enroll("app1")
+	r.Allow(`permit(principal, action, resource);`)
+	c := r.Client(app.Identity())
 	client := ""
 	c.Transport.(*http.Transport).DisableKeepAlives = false
 	c.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -93,12 +94,12 @@ func TestSyncsComeBeforeAnswers(t *testing.T) {
 	defer c.CloseIdleConnections()
 	watch := func(method, path string, body []byte, auth string) []string {
 		t.Helper()
-		r.do(c, "GET", "/v1/health", nil, "") // the handshake is over
+		r.Do(c, "GET", "/v1/health", nil, "") // the handshake is over
 		info, err := os.Stat(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if status, out := r.do(c, method, path, body, auth); status != 200 {
+		if status, out := r.Do(c, method, path, body, auth); status != 200 {
 			t.Fatalf("%s: %d %s", path, status, out)
 		}
 		// What strace writes may come a moment after what it has seen.
@@ -114,8 +115,8 @@ func TestSyncsComeBeforeAnswers(t *testing.T) {
 		t.Fatalf("%s: no answer was seen", path)
 		return nil
 	}
-	request, _ := r.request(app, dataKey("k", "encrypt"), 30*time.Second)
-	denied, _ := r.request(app, dataKey("absent", "encrypt"), 30*time.Second)
+	request, _ := r.Request(app, keyservertest.DataKey("k", "encrypt"), 30*time.Second)
+	denied, _ := r.Request(app, keyservertest.DataKey("absent", "encrypt"), 30*time.Second)
 	for name, body := range map[string][]byte{"release": request, "refusal": denied} {
 		if events := watch("POST", "/v1/exchange", body, ""); !slices.Contains(events, "sync journal") {
 			t.Errorf("before a %s: %q", name, events)
@@ -124,11 +125,11 @@ func TestSyncsComeBeforeAnswers(t *testing.T) {
 	if events := watch("POST", "/v1/use", []byte(`{"items":[{"op":"encrypt","key":"k","plaintext":"aGVsbG8="}]}`), ""); !slices.Contains(events, "sync journal") {
 		t.Errorf("before the result of a use: %q", events)
 	}
-	entry, err := r.replay().Entry(authority.KindKeyDisable, authority.KeyRef{ID: r.keyOf("k").ID}, time.Now().Add(time.Hour), r.admin)
+	entry, err := r.Replay().Entry(authority.KindKeyDisable, authority.KeyRef{ID: r.KeyOf("k").ID}, time.Now().Add(time.Hour), r.Admin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	events := watch("POST", "/v1/admin/entries", entry, r.authorization("POST", "/v1/admin/entries", entry))
+	events := watch("POST", "/v1/admin/entries", entry, r.Authorization("POST", "/v1/admin/entries", entry))
 	if !follow(events, "sync journal", "sync state.db", "sync journal") {
 		t.Errorf("before a change is acknowledged: %q", events)
 	}
@@ -151,10 +152,10 @@ func follow(events []string, steps ...string) bool {
 // TestSyncsComeBeforeAnswers.
 func TestPowerLoss(t *testing.T) {
 	disk := memFS{faultfs.New(3)}
-	r := newRigWith(t, setup{serve: func(o *keyserver.Options) { o.AuditFS = disk }})
-	r.createKey("k", authority.AES256)
-	app := r.enroll("app1")
-	r.allow(`permit(principal, action, resource);`)
+	r := keyservertest.NewWith(t, keyservertest.Setup{Serve: func(o *keyserver.Options) { o.AuditFS = disk }})
+	r.CreateKey("k", authority.AES256)
+	app := r.Enroll("app1")
+	r.Allow(`permit(principal, action, resource);`)
 	p := &promised{}
 	const cuts = 25
 	for i := range cuts {
@@ -165,14 +166,14 @@ func TestPowerLoss(t *testing.T) {
 			}
 			return nil
 		})
-		c := r.client(app.identity())
+		c := r.Client(app.Identity())
 		for n := 1; p.try(r, app, c, n) == nil; n += 2 {
 		}
-		r.stop()
-		<-r.ended
+		r.Stop()
+		<-r.Ended
 		disk = memFS{disk.Crash(uint64(i))}
-		r.start(r.open())
-		if err := r.auditHolds(p.grants); err != nil {
+		r.Start(r.Open())
+		if err := auditHolds(r, p.grants); err != nil {
 			t.Fatalf("cut %d: %v", i, err)
 		}
 	}
@@ -183,18 +184,18 @@ func TestPowerLoss(t *testing.T) {
 }
 
 // auditHolds verifies the exported audit logs against grants that clients hold.
-func (r *rig) auditHolds(grants []*wire.Grant) error {
-	r.t.Helper()
-	status, archive := r.asAdmin("GET", "/v1/admin/audit/export", nil)
+func auditHolds(r *keyservertest.Rig, grants []*wire.Grant) error {
+	r.T.Helper()
+	status, archive := r.AsAdmin("GET", "/v1/admin/audit/export", nil)
 	if status != 200 {
 		return fmt.Errorf("export: %d", status)
 	}
-	o := audit.VerifyOptions{Domain: r.founded.Domain, Keys: map[wire.ServerID]ed25519.PublicKey{r.founded.Server: r.serverKey().(ed25519.PublicKey)}}
+	o := audit.VerifyOptions{Domain: r.Founded.Domain, Keys: map[wire.ServerID]ed25519.PublicKey{r.Founded.Server: r.ServerKey().(ed25519.PublicKey)}}
 	for _, g := range grants {
 		o.Receipts = append(o.Receipts, audit.Receipts(g)...)
 	}
-	if at, ok := r.replay().Anchor(r.founded.Server); ok {
-		o.Anchors = append(o.Anchors, audit.Anchor{Server: r.founded.Server, Checkpoint: at, Source: "authority log"})
+	if at, ok := r.Replay().Anchor(r.Founded.Server); ok {
+		o.Anchors = append(o.Anchors, audit.Anchor{Server: r.Founded.Server, Checkpoint: at, Source: "authority log"})
 	}
 	report, err := audit.Verify(o, bytes.NewReader(archive))
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +23,7 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/keyservertest"
 	"claviger/internal/members"
 	"claviger/internal/pki/pkitest"
 	"claviger/internal/testkit/faultfs"
@@ -33,17 +33,17 @@ import (
 // TestInviteWorksOnce: whoever comes first, and nobody else, whatever they send.
 func TestInviteWorksOnce(t *testing.T) {
 	m := clock.NewManual(time.Now())
-	r := newRigWith(t, setup{serve: func(o *keyserver.Options) { o.Clock = m }})
-	inv := r.invite("app1", time.Hour)
+	r := keyservertest.NewWith(t, keyservertest.Setup{Serve: func(o *keyserver.Options) { o.Clock = m }})
+	inv := r.Invite("app1", time.Hour)
 	stranger, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	other, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	for name, sealed := range map[string][]byte{
-		"signed by another than the invite's key":  first(r.enrolment(inv, stranger, other, stranger)),
-		"a request for a key that did not sign it": first(r.enrolment(inv, stranger, inv.seed, other)),
-		"no signature of the invite":               first(r.enrolment(inv, stranger, stranger)),
-		"an invite that nobody signed":             first(r.enrolment(ticket{authority.Invite{ID: wire.BodyID{1}}, inv.seed}, stranger, inv.seed, stranger)),
+		"signed by another than the invite's key":  first(r.Enrolment(inv, stranger, other, stranger)),
+		"a request for a key that did not sign it": first(r.Enrolment(inv, stranger, inv.Seed, other)),
+		"no signature of the invite":               first(r.Enrolment(inv, stranger, stranger)),
+		"an invite that nobody signed":             first(r.Enrolment(keyservertest.Ticket{Invite: authority.Invite{ID: wire.BodyID{1}}, Seed: inv.Seed}, stranger, inv.Seed, stranger)),
 	} {
-		if status, body := r.do(r.client(nil), "POST", "/v1/enroll", sealed, ""); status != 401 {
+		if status, body := r.Do(r.Client(nil), "POST", "/v1/enroll", sealed, ""); status != 401 {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
 	}
@@ -51,7 +51,7 @@ func TestInviteWorksOnce(t *testing.T) {
 	var both sync.WaitGroup
 	for range 4 {
 		both.Go(func() {
-			_, answer := r.enrolWith(inv)
+			_, answer := r.EnrolWith(inv)
 			switch {
 			case answer != nil && answer.Reason == "" && len(answer.Chain) > 0:
 				issued.Add(1)
@@ -65,15 +65,15 @@ func TestInviteWorksOnce(t *testing.T) {
 		t.Errorf("%d certificates, %d refusals", issued.Load(), refused.Load())
 	}
 	// A retry of the same bytes gets the same answer, not another certificate.
-	inv = r.invite("app2", time.Hour)
-	sealed, _ := r.enrolment(inv, stranger, inv.seed, stranger)
-	_, one := r.do(r.client(nil), "POST", "/v1/enroll", sealed, "")
-	if _, two := r.do(r.client(nil), "POST", "/v1/enroll", sealed, ""); !bytes.Equal(one, two) {
+	inv = r.Invite("app2", time.Hour)
+	sealed, _ := r.Enrolment(inv, stranger, inv.Seed, stranger)
+	_, one := r.Do(r.Client(nil), "POST", "/v1/enroll", sealed, "")
+	if _, two := r.Do(r.Client(nil), "POST", "/v1/enroll", sealed, ""); !bytes.Equal(one, two) {
 		t.Error("a retry got another answer")
 	}
-	late := r.invite("app3", 10*time.Second)
+	late := r.Invite("app3", 10*time.Second)
 	m.Advance(20 * time.Second)
-	if _, answer := r.enrolWith(late); answer != nil && answer.Reason == "" {
+	if _, answer := r.EnrolWith(late); answer != nil && answer.Reason == "" {
 		t.Error("an invite that has expired still works")
 	}
 }
@@ -81,62 +81,62 @@ func TestInviteWorksOnce(t *testing.T) {
 func first(sealed []byte, _ *wire.Key) []byte { return sealed }
 
 // renew asks for a new certificate for a client, signed with a workload's key.
-func (r *rig) renew(by *workload, client string) (int, *wire.Enrolled) {
-	r.t.Helper()
+func renew(r *keyservertest.Rig, by *keyservertest.Workload, client string) (int, *wire.Enrolled) {
+	r.T.Helper()
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	csr, _ := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	hpke := wire.NewKey()
 	req := wire.Renew{
-		Type: wire.TypeRenew, Domain: r.founded.Domain, Client: client, CSR: csr, HPKE: hpke.Public(),
-		Descriptor: wire.DescriptorHash(r.signed), NotAfter: time.Now().Add(30 * time.Second).UnixMilli(),
+		Type: wire.TypeRenew, Domain: r.Founded.Domain, Client: client, CSR: csr, HPKE: hpke.Public(),
+		Descriptor: wire.DescriptorHash(r.Signed), NotAfter: time.Now().Add(30 * time.Second).UnixMilli(),
 	}
 	rand.Read(req.Nonce[:])
-	msg, err := wire.SignChain(wire.TypeRenew, wire.Marshal(req), by.chain, by.key)
+	msg, err := wire.SignChain(wire.TypeRenew, wire.Marshal(req), by.Chain, by.Key)
 	if err == nil {
 		msg, err = wire.AddSignature(msg, wire.TypeRenew, wire.MaxRequest, key)
 	}
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
-	sealed := r.seal(wire.TypeRenew, msg)
-	status, body := r.do(r.client(by.identity()), "POST", "/v1/exchange", sealed, "")
+	sealed := r.Seal(wire.TypeRenew, msg)
+	status, body := r.Do(r.Client(by.Identity()), "POST", "/v1/exchange", sealed, "")
 	if status != 200 {
 		return status, nil
 	}
-	answer, err := wire.ParseEnrolled(r.unseal(hpke, wire.TypeEnrolled, sealed, body), r.serverKey())
+	answer, err := wire.ParseEnrolled(r.Unseal(hpke, wire.TypeEnrolled, sealed, body), r.ServerKey())
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return status, answer
 }
 
 // TestRenewal: one's own name, with one's own key, while not revoked.
 func TestRenewal(t *testing.T) {
-	r := newRig(t)
-	r.createKey("k", authority.AES256)
-	r.allow(`permit(principal, action, resource);`)
-	app1, app2 := r.enroll("app1"), r.enroll("app2")
-	if _, answer := r.renew(app1, app1.id); answer == nil || answer.Reason != "" || len(answer.Chain) == 0 || answer.Client != app1.id {
+	r := keyservertest.New(t)
+	r.CreateKey("k", authority.AES256)
+	r.Allow(`permit(principal, action, resource);`)
+	app1, app2 := r.Enroll("app1"), r.Enroll("app2")
+	if _, answer := renew(r, app1, app1.ID); answer == nil || answer.Reason != "" || len(answer.Chain) == 0 || answer.Client != app1.ID {
 		t.Errorf("a renewal: %+v", answer)
 	}
-	if status, answer := r.renew(app2, app1.id); status != 401 {
+	if status, answer := renew(r, app2, app1.ID); status != 401 {
 		t.Errorf("a renewal by another client: %d %+v", status, answer)
 	}
-	r.propose(authority.KindClientRevoke, authority.Subject{Client: app1.id, Reason: "lost"})
-	if _, answer := r.renew(app1, app1.id); answer == nil || answer.Reason != "the client is revoked" || len(answer.Chain) != 0 {
+	r.Propose(authority.KindClientRevoke, authority.Subject{Client: app1.ID, Reason: "lost"})
+	if _, answer := renew(r, app1, app1.ID); answer == nil || answer.Reason != "the client is revoked" || len(answer.Chain) != 0 {
 		t.Errorf("a revoked client's renewal: %+v", answer)
 	}
-	before := r.leaves("release")
-	r.want(app1, "k", 0, "encrypt", "the client is revoked")
-	if after := r.leaves("release"); after != before+1 {
+	before := r.Leaves("release")
+	r.Want(app1, "k", 0, "encrypt", "the client is revoked")
+	if after := r.Leaves("release"); after != before+1 {
 		t.Errorf("the refusal left %d leaves", after-before)
 	}
-	if status, body := r.do(r.client(app1.identity()), "GET", "/v1/keys", nil, ""); status != 403 {
+	if status, body := r.Do(r.Client(app1.Identity()), "GET", "/v1/keys", nil, ""); status != 403 {
 		t.Errorf("a revoked client lists keys: %d %s", status, body)
 	}
-	r.want(app2, "k", 0, "encrypt", "")
-	r.propose(authority.KindClientEnable, authority.Subject{Client: app1.id})
-	r.want(app1, "k", 0, "encrypt", "")
+	r.Want(app2, "k", 0, "encrypt", "")
+	r.Propose(authority.KindClientEnable, authority.Subject{Client: app1.ID})
+	r.Want(app1, "k", 0, "encrypt", "")
 }
 
 // TestOutsideCA lets openssl's root, intermediate and leaf in, and keeps out what
@@ -145,13 +145,13 @@ func TestOutsideCA(t *testing.T) {
 	now := time.Now()
 	caRoot := pkitest.NewRoot(t, pkitest.Spec{Name: "root", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour)})
 	inter := caRoot.CA(pkitest.Spec{Name: "inter", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour)})
-	leafOf := func(id string) *workload {
+	leafOf := func(id string) *keyservertest.Workload {
 		l := inter.Leaf(pkitest.Spec{ID: id, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}, inter)
-		return &workload{id: id, key: l.Key.(*ecdsa.PrivateKey), chain: l.Chain}
+		return &keyservertest.Workload{ID: id, Key: l.Key.(*ecdsa.PrivateKey), Chain: l.Chain}
 	}
-	good, bad := leafOf("spiffe://corp.example/workload/good"), (*workload)(nil)
+	good, bad := leafOf("spiffe://corp.example/workload/good"), (*keyservertest.Workload)(nil)
 	badLeaf := inter.Leaf(pkitest.Spec{ID: "spiffe://corp.example/workload/bad", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}, inter)
-	bad = &workload{id: "spiffe://corp.example/workload/bad", key: badLeaf.Key.(*ecdsa.PrivateKey), chain: badLeaf.Chain}
+	bad = &keyservertest.Workload{ID: "spiffe://corp.example/workload/bad", Key: badLeaf.Key.(*ecdsa.PrivateKey), Chain: badLeaf.Chain}
 	lists := func(from time.Time) []byte {
 		var out []byte
 		for _, ca := range []*pkitest.CA{caRoot, inter} {
@@ -159,21 +159,21 @@ func TestOutsideCA(t *testing.T) {
 		}
 		return out
 	}
-	r := newRig(t)
-	r.createKey("k", authority.AES256)
-	embedded := r.enroll("app1")
-	r.allow(`permit(principal, action, resource);`)
-	anchors := members.Anchors{Anchors: slices.Concat(r.replay().Members.Anchors, []members.Anchor{{
+	r := keyservertest.New(t)
+	r.CreateKey("k", authority.AES256)
+	embedded := r.Enroll("app1")
+	r.Allow(`permit(principal, action, resource);`)
+	anchors := members.Anchors{Anchors: slices.Concat(r.Replay().Members.Anchors, []members.Anchor{{
 		Name: "corp", Prefix: "spiffe://corp.example/workload/", Roots: [][]byte{caRoot.Cert.Raw}, NeedCRL: true,
 	}})}
-	entry, err := r.replay().Entry(members.KindAnchors, anchors, time.Now().Add(time.Hour), r.admin)
+	entry, err := r.Replay().Entry(members.KindAnchors, anchors, time.Now().Add(time.Hour), r.Admin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, body := r.asAdmin("POST", "/v1/admin/entries", entry); status != 409 || !strings.Contains(string(body), "corp.crl") {
+	if status, body := r.AsAdmin("POST", "/v1/admin/entries", entry); status != 409 || !strings.Contains(string(body), "corp.crl") {
 		t.Errorf("an anchor without its list: %d %s", status, body)
 	}
-	file := filepath.Join(r.dir, "pki", "corp.crl")
+	file := filepath.Join(r.Dir, "pki", "corp.crl")
 	put := func(data []byte) {
 		t.Helper()
 		if err := os.WriteFile(file+".new", data, 0o600); err != nil {
@@ -184,37 +184,37 @@ func TestOutsideCA(t *testing.T) {
 		}
 	}
 	put(lists(now.Add(-30 * time.Minute)))
-	r.propose(members.KindAnchors, anchors)
-	r.introduce()
-	r.want(good, "k", 0, "encrypt", "")
-	r.want(bad, "k", 0, "encrypt", "")
-	if _, answer := r.renew(good, good.id); answer == nil || answer.Reason == "" || len(answer.Chain) != 0 {
+	r.Propose(members.KindAnchors, anchors)
+	r.Introduce()
+	r.Want(good, "k", 0, "encrypt", "")
+	r.Want(bad, "k", 0, "encrypt", "")
+	if _, answer := renew(r, good, good.ID); answer == nil || answer.Reason == "" || len(answer.Chain) != 0 {
 		t.Errorf("the embedded CA renews an outside certificate: %+v", answer)
 	}
 	old, _ := os.ReadFile(file)
 	inter.Revoke(badLeaf)
 	put(lists(now.Add(-10 * time.Minute)))
-	refused := func(w *workload) int {
-		sealed, _ := r.request(w, dataKey("k", "encrypt"), 30*time.Second)
-		status, _ := r.do(r.client(w.identity()), "POST", "/v1/exchange", sealed, "")
+	refused := func(w *keyservertest.Workload) int {
+		sealed, _ := r.Request(w, keyservertest.DataKey("k", "encrypt"), 30*time.Second)
+		status, _ := r.Do(r.Client(w.Identity()), "POST", "/v1/exchange", sealed, "")
 		return status
 	}
 	if status := refused(bad); status != 401 {
 		t.Errorf("a revoked certificate: %d", status)
 	}
-	r.want(good, "k", 0, "encrypt", "")
+	r.Want(good, "k", 0, "encrypt", "")
 	put(old)
 	if status := refused(bad); status != 401 {
 		t.Errorf("an older list brings a revoked certificate back: %d", status)
 	}
 	put([]byte("rubbish, longer than before"))
-	r.want(good, "k", 0, "encrypt", "") // the list before stands
+	r.Want(good, "k", 0, "encrypt", "") // the list before stands
 	os.Remove(file)
-	r.restart()
+	r.Restart()
 	if status := refused(good); status != 401 {
 		t.Errorf("without any list: %d", status)
 	}
-	r.want(embedded, "k", 0, "encrypt", "") // others are not concerned
+	r.Want(embedded, "k", 0, "encrypt", "") // others are not concerned
 }
 
 // memFS is faultfs as the audit log takes it.
@@ -234,25 +234,25 @@ func TestNoAuditNoAnswer(t *testing.T) {
 	for _, kind := range []faultfs.Kind{faultfs.Sync, faultfs.Write} {
 		t.Run(string(kind), func(t *testing.T) {
 			disk := memFS{faultfs.New(1)}
-			r := newRigWith(t, setup{serve: func(o *keyserver.Options) { o.AuditFS = disk }})
-			r.createKey("k", authority.AES256)
-			app := r.enroll("app1")
-			r.allow(`permit(principal, action, resource);`)
-			r.want(app, "k", 0, "encrypt", "")
-			request, _ := r.request(app, dataKey("k", "encrypt"), 30*time.Second)
-			inv := r.invite("app2", time.Hour)
+			r := keyservertest.NewWith(t, keyservertest.Setup{Serve: func(o *keyserver.Options) { o.AuditFS = disk }})
+			r.CreateKey("k", authority.AES256)
+			app := r.Enroll("app1")
+			r.Allow(`permit(principal, action, resource);`)
+			r.Want(app, "k", 0, "encrypt", "")
+			request, _ := r.Request(app, keyservertest.DataKey("k", "encrypt"), 30*time.Second)
+			inv := r.Invite("app2", time.Hour)
 			key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-			enrolment, _ := r.enrolment(inv, key, inv.seed, key)
-			entry, _ := r.replay().Entry(authority.KindRevokeAll, authority.Subject{}, time.Now().Add(time.Hour), r.admin)
-			before := r.replay().Epoch
-			r.do(r.client(nil), "GET", "/v1/statement", nil, "") // which is kept for a while
+			enrolment, _ := r.Enrolment(inv, key, inv.Seed, key)
+			entry, _ := r.Replay().Entry(authority.KindRevokeAll, authority.Subject{}, time.Now().Add(time.Hour), r.Admin)
+			before := r.Replay().Epoch
+			r.Do(r.Client(nil), "GET", "/v1/statement", nil, "") // which is kept for a while
 			disk.SetFault(func(op faultfs.Op) error {
 				if op.Kind == kind {
 					return &os.PathError{Op: string(kind), Path: op.Name, Err: syscall.ENOSPC}
 				}
 				return nil
 			})
-			c := r.client(app.identity())
+			c := r.Client(app.Identity())
 			requests := []struct {
 				method, path string
 				body         []byte
@@ -264,49 +264,33 @@ func TestNoAuditNoAnswer(t *testing.T) {
 				slices.Reverse(requests) // the first one meets the fault, the others a log that has stopped
 			}
 			for _, q := range requests {
-				status, body := r.do(c, q.method, q.path, q.body, "")
-				if status != 503 || strings.Contains(string(body), "space") || strings.Contains(string(body), r.dir) {
+				status, body := r.Do(c, q.method, q.path, q.body, "")
+				if status != 503 || strings.Contains(string(body), "space") || strings.Contains(string(body), r.Dir) {
 					t.Errorf("%s: %d %s", q.path, status, body)
 				}
 			}
 			for _, path := range []string{"/v1/admin/records", "/v1/admin/status", "/v1/admin/audit"} {
-				if status, body := r.asAdmin("GET", path, nil); status != 503 {
+				if status, body := r.AsAdmin("GET", path, nil); status != 503 {
 					t.Errorf("%s: %d %s", path, status, body)
 				}
 			}
-			if status, body := r.asAdmin("POST", "/v1/admin/entries", entry); status != 503 {
+			if status, body := r.AsAdmin("POST", "/v1/admin/entries", entry); status != 503 {
 				t.Errorf("entries: %d %s", status, body)
 			}
-			if status, body := r.do(c, "GET", "/v1/health", nil, ""); status != 503 || !strings.Contains(string(body), "failing") {
+			if status, body := r.Do(c, "GET", "/v1/health", nil, ""); status != 503 || !strings.Contains(string(body), "failing") {
 				t.Errorf("health: %d %s", status, body)
 			}
 			disk.SetFault(nil)
-			r.stop()
-			if err := <-r.ended; err == nil {
+			r.Stop()
+			if err := <-r.Ended; err == nil {
 				t.Error("the server ends as if its audit log were whole")
 			}
 			disk = memFS{disk.Crash(7)} // what a machine finds after that
-			r.start(r.open())
-			if after := r.replay().Epoch; after.Position > before.Position+1 {
+			r.Start(r.Open())
+			if after := r.Replay().Epoch; after.Position > before.Position+1 {
 				t.Errorf("the log moved from %s to %s without an audit log", before, after)
 			}
-			r.want(app, "k", 0, "encrypt", "")
+			r.Want(app, "k", 0, "encrypt", "")
 		})
 	}
-}
-
-// TestInitWritesOverNothing: a second init in the same directory fails and
-// leaves the first as it was.
-func TestInitWritesOverNothing(t *testing.T) {
-	r := newRig(t)
-	r.halt()
-	again := r.open()
-	defer again.Wipe()
-	_, err := keyserver.Init(t.Context(), keyserver.InitOptions{
-		Dir: r.dir, Name: "test", Root: again, Admin: r.admin, Clock: clock.System(), Keys: r.state.Keys,
-	})
-	if !errors.Is(err, os.ErrExist) {
-		t.Errorf("a second init: %v", err)
-	}
-	r.start(r.open())
 }

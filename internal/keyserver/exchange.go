@@ -4,11 +4,13 @@ package keyserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"claviger/internal/authn"
+	"claviger/internal/keyserver/limits"
 	"claviger/internal/wire"
 )
 
@@ -22,7 +24,7 @@ func (c *Core) Exchange(ctx context.Context, sealed []byte) ([]byte, error) {
 // Enroll answers one sealed enrolment, which anyone may send. What comes here
 // has a bound of its own, so that a flood of it keeps no client from its keys.
 func (c *Core) Enroll(ctx context.Context, sealed []byte) ([]byte, error) {
-	leave, err := admit(c.gate.enroll)
+	leave, err := c.gate.AdmitEnrolment()
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +33,7 @@ func (c *Core) Enroll(ctx context.Context, sealed []byte) ([]byte, error) {
 }
 
 func (c *Core) answer(ctx context.Context, sealed []byte, types ...string) ([]byte, error) {
-	leave, err := admit(c.gate.all)
+	leave, err := c.gate.Admit()
 	if err != nil {
 		return nil, err
 	}
@@ -44,12 +46,15 @@ func (c *Core) answer(ctx context.Context, sealed []byte, types ...string) ([]by
 		return nil, fmt.Errorf("%w: not a message for this route", ErrMalformed)
 	}
 	id := wire.SealedHash(sealed)
-	held, err := c.seen.begin(id, c.epoch())
+	held, err := c.seen.Begin(id, c.epoch())
+	if errors.Is(err, limits.ErrRepeat) {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	if err != nil || held != nil {
 		return held, err
 	}
 	answer, epoch, err := c.exchange(ctx, outer.Type, sealed, id)
-	c.seen.finish(id, answer, epoch)
+	c.seen.Finish(id, answer, epoch)
 	return answer, err
 }
 
@@ -80,7 +85,7 @@ type verified struct {
 
 // verify opens and judges a message: all public-key work before the decision.
 func (c *Core) verify(ctx context.Context, typ string, sealed []byte, id wire.Hash) (*verified, error) {
-	done, err := c.gate.work(ctx)
+	done, err := c.work(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +98,7 @@ func (c *Core) verify(ctx context.Context, typ string, sealed []byte, id wire.Ha
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	trust, err := c.currentTrust()
+	trust, err := c.Trust()
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +111,7 @@ func (c *Core) verify(ctx context.Context, typ string, sealed []byte, id wire.Ha
 	if named != descriptor {
 		return nil, fmt.Errorf("%w: made for another descriptor", ErrMalformed)
 	}
-	c.seen.verified(id, time.Duration(notAfter-c.now().UnixMilli())*time.Millisecond)
+	c.seen.Verified(id, time.Duration(notAfter-c.Now().UnixMilli())*time.Millisecond)
 	return v, nil
 }
 
@@ -115,21 +120,30 @@ func (c *Core) verify(ctx context.Context, typ string, sealed []byte, id wire.Ha
 func (c *Core) judge(t authn.Trust, typ string, signed *wire.Signed, id wire.Hash) (*verified, wire.Hash, int64, error) {
 	switch typ {
 	case wire.TypeRequest:
-		caller, req, err := t.VerifyRequest(signed, c.now())
+		caller, req, err := t.VerifyRequest(signed, c.Now())
 		if err != nil {
 			return nil, wire.Hash{}, 0, err
 		}
 		return &verified{caller, &Release{Request: req, Sealed: id}, nil}, req.Descriptor, req.NotAfter, nil
 	case wire.TypeRenew:
-		caller, req, err := t.VerifyRenew(signed, c.now())
+		caller, req, err := t.VerifyRenew(signed, c.Now())
 		if err != nil {
 			return nil, wire.Hash{}, 0, err
 		}
 		return &verified{caller, &Certify{Renew: req, Sealed: id}, req.HPKE}, req.Descriptor, req.NotAfter, nil
 	}
-	req, err := t.VerifyEnroll(signed, c.inviteKey, c.now())
+	req, err := t.VerifyEnroll(signed, c.inviteKey, c.Now())
 	if err != nil {
 		return nil, wire.Hash{}, 0, err
 	}
 	return &verified{authn.LocalCaller("enrolment"), &Certify{Enroll: req, Sealed: id}, req.HPKE}, req.Descriptor, req.NotAfter, nil
+}
+
+// work waits for a turn to compute.
+func (c *Core) work(ctx context.Context) (done func(), err error) {
+	done, err = c.gate.Work(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return done, nil
 }

@@ -20,7 +20,6 @@ const (
 // live in memory only and are new at each start and twice a day, and statements.
 type identity struct {
 	core *Core
-	tls  wire.Hash
 
 	mu        sync.Mutex
 	current   described
@@ -43,8 +42,8 @@ type described struct {
 	issued time.Time
 }
 
-func newIdentity(c *Core, tls wire.Hash) (*identity, error) {
-	id := &identity{core: c, tls: tls}
+func newIdentity(c *Core) (*identity, error) {
+	id := &identity{core: c}
 	id.offset = id.wallOffset()
 	var err error
 	id.current, err = id.describe()
@@ -52,14 +51,14 @@ func newIdentity(c *Core, tls wire.Hash) (*identity, error) {
 }
 
 func (id *identity) wallOffset() time.Duration {
-	return time.Duration(id.core.now().UnixNano()) - id.core.clock.Boot()
+	return time.Duration(id.core.Now().UnixNano()) - id.core.clock.Boot()
 }
 
 func (id *identity) describe() (described, error) {
 	c := id.core
-	d := described{key: wire.NewKey(), issued: c.now()}
+	d := described{key: wire.NewKey(), issued: c.Now()}
 	payload := wire.Descriptor{
-		Type: wire.TypeDescriptor, Domain: c.o.Domain, Server: c.id, HPKE: d.key.Public(), TLS: id.tls,
+		Type: wire.TypeDescriptor, Domain: c.o.Domain, Server: c.id, HPKE: d.key.Public(), TLS: c.o.TLSKey,
 		Issued: d.issued.UnixMilli(), NotAfter: d.issued.Add(descriptorLife).UnixMilli(),
 	}
 	var err error
@@ -77,7 +76,7 @@ func (id *identity) refresh() error {
 }
 
 func (id *identity) refreshLocked() error {
-	now, offset := id.core.now(), id.wallOffset()
+	now, offset := id.core.Now(), id.wallOffset()
 	// Security: set back, the clock would make requests good again that were
 	// answered and forgotten. Their keys go, so nothing opens them.
 	back := offset < id.offset-clockStep
@@ -104,6 +103,13 @@ func (id *identity) refreshLocked() error {
 	}
 	return nil
 }
+
+// Introduction is what a client needs to meet this server: its descriptor and
+// the member chain.
+func (c *Core) Introduction() (wire.Introduction, error) { return c.own.introduction() }
+
+// Statement is a signed epoch statement, at most Options.StatementEvery old.
+func (c *Core) Statement() ([]byte, error) { return c.own.newestStatement() }
 
 // introduction is the current descriptor with the member chain.
 func (id *identity) introduction() (wire.Introduction, error) {
@@ -147,10 +153,10 @@ func (id *identity) newestStatement() ([]byte, error) {
 	c := id.core
 	// Security: a server that stopped must not vouch for a state that it can't
 	// follow any more.
-	if err := c.usable(); err != nil {
+	if err := c.Usable(); err != nil {
 		return nil, err
 	}
-	now := c.now()
+	now := c.Now()
 	if age := now.Sub(id.stated); id.statement != nil && age >= 0 && age < c.o.StatementEvery && id.statedAt == c.epoch() {
 		return id.statement, nil
 	}

@@ -13,85 +13,66 @@ import (
 	"time"
 
 	"claviger/internal/authority"
-	"claviger/internal/hierarchy"
-	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/datadir"
+	"claviger/internal/keyserver/keyservertest"
 	"claviger/internal/wire"
 )
-
-func (r *rig) keyOf(name string) *authority.Key {
-	r.t.Helper()
-	return r.replay().KeyNamed(name)
-}
-
-// want asks for version 0 (the current one) or another and compares the reason;
-// "" means that the release is allowed.
-func (r *rig) want(w *workload, key string, version uint64, op, reason string) *wire.GrantItem {
-	r.t.Helper()
-	item := dataKey(key, op)
-	item.Version = version
-	g, rel := r.releaseItem(w, item)
-	got := g.Items[0]
-	if allowed := got.Decision == wire.DecisionAllowed; allowed != (reason == "") || allowed != (len(rel.Keys[0]) == 32) || !allowed && got.Reason != reason {
-		r.t.Errorf("%s version %d %s: %s (%s), want %q", key, version, op, got.Decision, got.Reason, reason)
-	}
-	return &got
-}
 
 // TestLifeOfAKey goes through every state that people can bring a key into, asks
 // for it in each, before and after a restart.
 func TestLifeOfAKey(t *testing.T) {
-	r := newRig(t)
-	r.createKey("k", authority.AES256)
-	app := r.enroll("app1")
-	r.allow(`permit(principal, action, resource);`)
-	id := r.keyOf("k").ID
-	each := func(check func()) { check(); r.restart(); check() }
-	each(func() { r.want(app, "k", 0, "encrypt", "") })
+	r := keyservertest.New(t)
+	r.CreateKey("k", authority.AES256)
+	app := r.Enroll("app1")
+	r.Allow(`permit(principal, action, resource);`)
+	id := r.KeyOf("k").ID
+	each := func(check func()) { check(); r.Restart(); check() }
+	each(func() { r.Want(app, "k", 0, "encrypt", "") })
 
-	r.propose(authority.KindKeyRotate, authority.KeyRef{ID: id})
+	r.Propose(authority.KindKeyRotate, authority.KeyRef{ID: id})
 	each(func() {
-		if v := r.want(app, "k", 0, "encrypt", "").Version; v != 2 {
+		if v := r.Want(app, "k", 0, "encrypt", "").Version; v != 2 {
 			t.Errorf("after a rotation the current version is %d", v)
 		}
-		r.want(app, "k", 1, "decrypt", "")
-		r.want(app, "k", 1, "encrypt", "version 1 is deactivated: it opens and verifies, nothing else")
-		r.want(app, "k", 3, "decrypt", "the key has no such version")
+		r.Want(app, "k", 1, "decrypt", "")
+		r.Want(app, "k", 1, "encrypt", "version 1 is deactivated: it opens and verifies, nothing else")
+		r.Want(app, "k", 3, "decrypt", "the key has no such version")
 	})
 
-	r.propose(authority.KindKeyDisable, authority.KeyRef{ID: id})
-	each(func() { r.want(app, "k", 0, "encrypt", "the key is disabled") })
-	r.propose(authority.KindKeyEnable, authority.KeyRef{ID: id})
-	each(func() { r.want(app, "k", 0, "encrypt", "") })
+	r.Propose(authority.KindKeyDisable, authority.KeyRef{ID: id})
+	each(func() { r.Want(app, "k", 0, "encrypt", "the key is disabled") })
+	r.Propose(authority.KindKeyEnable, authority.KeyRef{ID: id})
+	each(func() { r.Want(app, "k", 0, "encrypt", "") })
 
-	r.propose(authority.KindKeyCompromise, authority.VersionRef{ID: id, Number: 2})
+	r.Propose(authority.KindKeyCompromise, authority.VersionRef{ID: id, Number: 2})
 	each(func() {
-		r.want(app, "k", 2, "encrypt", "version 2 is compromised: it opens and verifies, nothing else")
-		if s := r.want(app, "k", 2, "decrypt", "").State; s != wire.StateCompromised {
+		r.Want(app, "k", 2, "encrypt", "version 2 is compromised: it opens and verifies, nothing else")
+		if s := r.Want(app, "k", 2, "decrypt", "").State; s != wire.StateCompromised {
 			t.Errorf("the signed state is %s", s)
 		}
 	})
 
-	r.propose(authority.KindKeyDestroy, authority.Destroy{ID: id, Number: 1, Wait: 3600})
-	each(func() { r.want(app, "k", 1, "decrypt", "version 1 is waiting to be destroyed") })
-	r.propose(authority.KindKeyKeep, authority.VersionRef{ID: id, Number: 1})
-	each(func() { r.want(app, "k", 1, "decrypt", "") })
+	r.Propose(authority.KindKeyDestroy, authority.Destroy{ID: id, Number: 1, Wait: 3600})
+	each(func() { r.Want(app, "k", 1, "decrypt", "version 1 is waiting to be destroyed") })
+	r.Propose(authority.KindKeyKeep, authority.VersionRef{ID: id, Number: 1})
+	each(func() { r.Want(app, "k", 1, "decrypt", "") })
 
-	r.propose(authority.KindKeyDestroy, authority.Destroy{ID: id, Number: 1})
+	r.Propose(authority.KindKeyDestroy, authority.Destroy{ID: id, Number: 1})
 	each(func() {
-		r.want(app, "k", 1, "decrypt", "version 1 is destroyed")
-		r.want(app, "k", 2, "decrypt", "")
+		r.Want(app, "k", 1, "decrypt", "version 1 is destroyed")
+		r.Want(app, "k", 2, "decrypt", "")
 	})
-	state := r.replay()
+	state := r.Replay()
 	if v := state.KeyNamed("k").Version(1); v.State != wire.StateDestroyed || len(state.DestroyedExcept(v)) != 0 || state.Erasure != 1 {
 		t.Errorf("after the destruction: %+v, except %q, erasure epoch %d", v, state.DestroyedExcept(v), state.Erasure)
 	}
-	if _, ok := state.Receipt(r.founded.Server); !ok {
+	if _, ok := state.Receipt(r.Founded.Server); !ok {
 		t.Error("no receipt for the erasure")
 	}
-	r.propose(authority.KindRevokeAll, authority.Subject{Reason: "fire"})
-	each(func() { r.want(app, "k", 2, "decrypt", "everything is revoked") })
-	r.propose(authority.KindEnableAll, authority.Subject{})
-	each(func() { r.want(app, "k", 2, "decrypt", "") })
+	r.Propose(authority.KindRevokeAll, authority.Subject{Reason: "fire"})
+	each(func() { r.Want(app, "k", 2, "decrypt", "everything is revoked") })
+	r.Propose(authority.KindEnableAll, authority.Subject{})
+	each(func() { r.Want(app, "k", 2, "decrypt", "") })
 }
 
 // TestDestroyedExcept: a backup with the epoch's key keeps a version alive until
@@ -99,24 +80,24 @@ func TestLifeOfAKey(t *testing.T) {
 func TestDestroyedExcept(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		t.Run(fmt.Sprintf("strict %v", strict), func(t *testing.T) {
-			r := newRigWith(t, setup{init: func(o *keyserver.InitOptions) { o.Strict = strict }})
-			r.createKey("k", authority.AES256)
-			status, backup := r.asAdmin("POST", "/v1/admin/backup", nil)
+			r := keyservertest.NewWith(t, keyservertest.Setup{Init: func(o *datadir.InitOptions) { o.Strict = strict }})
+			r.CreateKey("k", authority.AES256)
+			status, backup := r.AsAdmin("POST", "/v1/admin/backup", nil)
 			if status != 200 || len(backup) == 0 {
 				t.Fatalf("backup: %d %.100s", status, backup)
 			}
-			listed := r.replay().Backups()
+			listed := r.Replay().Backups()
 			if len(listed) != 1 || listed[0].HoldsEEK == strict {
 				t.Fatalf("listed: %+v", listed)
 			}
-			r.propose(authority.KindKeyDestroy, authority.Destroy{ID: r.keyOf("k").ID})
-			state := r.replay()
+			r.Propose(authority.KindKeyDestroy, authority.Destroy{ID: r.KeyOf("k").ID})
+			state := r.Replay()
 			except := state.DestroyedExcept(state.KeyNamed("k").Version(1))
 			if want := "backup " + listed[0].ID.String(); strict != (len(except) == 0) || !strict && !slices.Equal(except, []string{want}) {
 				t.Errorf("destroyed except %q", except)
 			}
-			r.propose(authority.KindBackupGone, authority.BackupGone{ID: listed[0].ID, Reason: "burnt"})
-			state = r.replay()
+			r.Propose(authority.KindBackupGone, authority.BackupGone{ID: listed[0].ID, Reason: "burnt"})
+			state = r.Replay()
 			if except := state.DestroyedExcept(state.KeyNamed("k").Version(1)); len(except) != 0 {
 				t.Errorf("after the backup is gone: %q", except)
 			}
@@ -127,24 +108,24 @@ func TestDestroyedExcept(t *testing.T) {
 // TestUseWhileErasing: requests that run while an epoch ends are answered or
 // denied, and nothing in between.
 func TestUseWhileErasing(t *testing.T) {
-	r := newRig(t)
-	r.createKey("stays", authority.AES256)
-	r.createKey("goes", authority.AES256)
-	app := r.enroll("app1")
-	r.allow(`permit(principal, action, resource);`)
-	id := r.keyOf("goes").ID
+	r := keyservertest.New(t)
+	r.CreateKey("stays", authority.AES256)
+	r.CreateKey("goes", authority.AES256)
+	app := r.Enroll("app1")
+	r.Allow(`permit(principal, action, resource);`)
+	id := r.KeyOf("goes").ID
 	over := make(chan struct{})
 	var busy sync.WaitGroup
 	for range 4 {
 		busy.Go(func() {
-			c := r.client(app.identity())
+			c := r.Client(app.Identity())
 			for {
 				select {
 				case <-over:
 					return
 				default:
 				}
-				status, body := r.do(c, "POST", "/v1/use", []byte(`{"items":[{"op":"encrypt","key":"stays","plaintext":"aGVsbG8="},{"op":"encrypt","key":"goes","plaintext":"aGVsbG8="}]}`), "")
+				status, body := r.Do(c, "POST", "/v1/use", []byte(`{"items":[{"op":"encrypt","key":"stays","plaintext":"aGVsbG8="},{"op":"encrypt","key":"goes","plaintext":"aGVsbG8="}]}`), "")
 				if status != 200 || bytes.Contains(body, []byte("internal")) || bytes.Count(body, []byte("ciphertext")) == 0 {
 					t.Errorf("while erasing: %d %s", status, body)
 					return
@@ -153,62 +134,27 @@ func TestUseWhileErasing(t *testing.T) {
 		})
 	}
 	for range 3 {
-		r.propose(authority.KindKeyDestroy, authority.Destroy{ID: id})
-		r.propose(authority.KindKeyRotate, authority.KeyRef{ID: id})
+		r.Propose(authority.KindKeyDestroy, authority.Destroy{ID: id})
+		r.Propose(authority.KindKeyRotate, authority.KeyRef{ID: id})
 	}
 	close(over)
 	busy.Wait()
 }
 
-// TestForgedSwitch: a switch that the orders in the log don't carry is not
-// followed, since following it erases keys for good.
-func TestForgedSwitch(t *testing.T) {
-	r := newRig(t)
-	r.createKey("stays", authority.AES256)
-	r.createKey("goes", authority.AES256)
-	r.propose(authority.KindKeyDestroy, authority.Destroy{ID: r.keyOf("goes").ID})
-	if sw, err := keyserver.LoggedSwitch(r.replay()); err != nil || sw.To.Number != 1 {
-		t.Fatalf("the genuine switch: %v", err)
-	}
-	stays := r.keyOf("stays")
-	for name, forge := range map[string]func(*hierarchy.Switch){
-		"destroys more": func(s *hierarchy.Switch) {
-			s.Destroyed = append(s.Destroyed, hierarchy.VersionRef{KeyID: stays.ID, Number: 1})
-		},
-		"gives up a segment": func(s *hierarchy.Switch) {
-			s.Segments = slices.DeleteFunc(s.Segments, func(g hierarchy.SegmentSwitch) bool { return g.New == stays.Versions[0].Segment })
-		},
-		"names no server": func(s *hierarchy.Switch) { s.Grants = nil },
-		"another epoch":   func(s *hierarchy.Switch) { s.To.Number = 7 },
-	} {
-		state := r.replay()
-		var sw hierarchy.Switch
-		if err := wire.Unmarshal(state.Switch, &sw, wire.MaxBody); err != nil {
-			t.Fatal(err)
-		}
-		stays = state.KeyNamed("stays")
-		forge(&sw)
-		state.Switch = wire.Marshal(sw)
-		if _, err := keyserver.LoggedSwitch(state); err == nil {
-			t.Errorf("a switch that %s is followed", name)
-		}
-	}
-}
-
 // TestPolicyIsVetted: what doesn't parse is refused before it is kept.
 func TestPolicyIsVetted(t *testing.T) {
-	r := newRig(t)
-	before := r.replay().Epoch
+	r := keyservertest.New(t)
+	before := r.Replay().Epoch
 	for _, source := range []string{"permit(", `permit(principal, action == Action::"fly", resource);`, `permit(principal, action, resource) when { resource.nothing == 1 };`} {
-		entry, err := r.replay().Entry(authority.KindPolicy, authority.Policy{Source: []byte(source)}, time.Now().Add(time.Hour), r.admin)
+		entry, err := r.Replay().Entry(authority.KindPolicy, authority.Policy{Source: []byte(source)}, time.Now().Add(time.Hour), r.Admin)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if status, body := r.asAdmin("POST", "/v1/admin/entries", entry); status != 409 {
+		if status, body := r.AsAdmin("POST", "/v1/admin/entries", entry); status != 409 {
 			t.Errorf("%s: %d %s", source, status, body)
 		}
 	}
-	if after := r.replay().Epoch; after != before {
+	if after := r.Replay().Epoch; after != before {
 		t.Errorf("the log grew from %s to %s", before, after)
 	}
 }
@@ -216,29 +162,29 @@ func TestPolicyIsVetted(t *testing.T) {
 // TestStatements: a statement names what is revoked, at once, and a server that
 // can't follow its state vouches for nothing.
 func TestStatements(t *testing.T) {
-	r := newRig(t)
-	r.createKey("k", authority.AES256)
+	r := keyservertest.New(t)
+	r.CreateKey("k", authority.AES256)
 	get := func() *wire.Statement {
 		t.Helper()
-		status, body := r.do(r.client(nil), "GET", "/v1/statement", nil, "")
+		status, body := r.Do(r.Client(nil), "GET", "/v1/statement", nil, "")
 		if status != 200 {
 			t.Fatalf("statement: %d %s", status, body)
 		}
-		s, err := wire.ParseStatement(body, r.serverKey())
+		s, err := wire.ParseStatement(body, r.ServerKey())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	if s := get(); len(s.Revoked) != 0 || s.Server != r.founded.Server {
+	if s := get(); len(s.Revoked) != 0 || s.Server != r.Founded.Server {
 		t.Errorf("at first: %+v", s)
 	}
-	k := r.keyOf("k")
-	r.propose(authority.KindKeyDisable, authority.KeyRef{ID: k.ID})
-	if s := get(); !slices.Contains(s.Revoked, k.Revocation) || s.Epoch != r.replay().Epoch {
+	k := r.KeyOf("k")
+	r.Propose(authority.KindKeyDisable, authority.KeyRef{ID: k.ID})
+	if s := get(); !slices.Contains(s.Revoked, k.Revocation) || s.Epoch != r.Replay().Epoch {
 		t.Errorf("after the key was disabled: %+v", s)
 	}
-	r.propose(authority.KindRevokeAll, authority.Subject{})
+	r.Propose(authority.KindRevokeAll, authority.Subject{})
 	if s := get(); !slices.Contains(s.Revoked, wire.RevokeEverything) {
 		t.Errorf("after everything was revoked: %+v", s)
 	}
@@ -247,10 +193,10 @@ func TestStatements(t *testing.T) {
 // TestEveryAlgorithm uses a key of each algorithm on the server: what it seals,
 // signs or authenticates, it opens and verifies, and nothing else.
 func TestEveryAlgorithm(t *testing.T) {
-	r := newRig(t)
-	app := r.enroll("app1")
-	r.allow(`permit(principal, action, resource);`)
-	c := r.client(app.identity())
+	r := keyservertest.New(t)
+	app := r.Enroll("app1")
+	r.Allow(`permit(principal, action, resource);`)
+	c := r.Client(app.Identity())
 	type result struct {
 		Ciphertext, Plaintext, Signature, MAC []byte
 		PublicKey                             []byte `json:"public_key"`
@@ -260,7 +206,7 @@ func TestEveryAlgorithm(t *testing.T) {
 	use := func(items ...map[string]any) []result {
 		t.Helper()
 		in, _ := json.Marshal(map[string]any{"items": items})
-		status, body := r.do(c, "POST", "/v1/use", in, "")
+		status, body := r.Do(c, "POST", "/v1/use", in, "")
 		var out struct{ Items []result }
 		if err := json.Unmarshal(body, &out); err != nil || status != 200 || len(out.Items) != len(items) {
 			t.Fatalf("use: %d %s", status, body)
@@ -269,7 +215,7 @@ func TestEveryAlgorithm(t *testing.T) {
 	}
 	message, other := []byte("hello"), []byte("hallo")
 	for _, algorithm := range []string{authority.AES256, authority.HMACSHA, authority.Ed25519, authority.ECDSAP256, authority.RSA2048} {
-		r.createKey(algorithm, algorithm)
+		r.CreateKey(algorithm, algorithm)
 		item := func(op string, more ...any) map[string]any {
 			m := map[string]any{"op": op, "key": algorithm}
 			for i := 0; i < len(more); i += 2 {
@@ -298,7 +244,7 @@ func TestEveryAlgorithm(t *testing.T) {
 			}
 		}
 	}
-	g, _ := r.releaseItem(app, wire.Item{Name: authority.RSA2048, Purpose: wire.PurposeSign, Operations: []string{"sign"}})
+	g, _ := r.ReleaseItem(app, wire.Item{Name: authority.RSA2048, Purpose: wire.PurposeSign, Operations: []string{"sign"}})
 	if !strings.Contains(g.Items[0].Reason, "stays on the server") {
 		t.Errorf("a stored key is released: %+v", g.Items[0])
 	}
@@ -307,43 +253,26 @@ func TestEveryAlgorithm(t *testing.T) {
 // TestReleasesWorkOnce: a repeat gets the same bytes and leaves no second leaf;
 // once the log has moved it is refused.
 func TestReleasesWorkOnce(t *testing.T) {
-	r := newRig(t)
-	r.createKey("k", authority.AES256)
-	app := r.enroll("app1")
-	r.allow(`permit(principal, action, resource);`)
-	sealed, _ := r.request(app, dataKey("k", "encrypt"), 30*time.Second)
-	c := r.client(app.identity())
-	_, first := r.do(c, "POST", "/v1/exchange", sealed, "")
-	leaves := r.leaves("release")
-	status, second := r.do(c, "POST", "/v1/exchange", sealed, "")
-	if status != 200 || !bytes.Equal(first, second) || r.leaves("release") != leaves {
-		t.Errorf("a repeat: %d, same bytes %v, leaves %d then %d", status, bytes.Equal(first, second), leaves, r.leaves("release"))
+	r := keyservertest.New(t)
+	r.CreateKey("k", authority.AES256)
+	app := r.Enroll("app1")
+	r.Allow(`permit(principal, action, resource);`)
+	sealed, _ := r.Request(app, keyservertest.DataKey("k", "encrypt"), 30*time.Second)
+	c := r.Client(app.Identity())
+	_, first := r.Do(c, "POST", "/v1/exchange", sealed, "")
+	leaves := r.Leaves("release")
+	status, second := r.Do(c, "POST", "/v1/exchange", sealed, "")
+	if status != 200 || !bytes.Equal(first, second) || r.Leaves("release") != leaves {
+		t.Errorf("a repeat: %d, same bytes %v, leaves %d then %d", status, bytes.Equal(first, second), leaves, r.Leaves("release"))
 	}
-	r.createKey("k2", authority.AES256)
-	if status, body := r.do(c, "POST", "/v1/exchange", sealed, ""); status != 409 {
+	r.CreateKey("k2", authority.AES256)
+	if status, body := r.Do(c, "POST", "/v1/exchange", sealed, ""); status != 409 {
 		t.Errorf("a repeat after the log moved: %d %s", status, body)
 	}
 	for name, life := range map[string]time.Duration{"expired": -time.Second, "good for too long": 2 * time.Minute} {
-		sealed, _ := r.request(app, dataKey("k", "encrypt"), life)
-		if status, body := r.do(c, "POST", "/v1/exchange", sealed, ""); status != 401 {
+		sealed, _ := r.Request(app, keyservertest.DataKey("k", "encrypt"), life)
+		if status, body := r.Do(c, "POST", "/v1/exchange", sealed, ""); status != 401 {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
 	}
-}
-
-// leaves counts the audit leaves of an action.
-func (r *rig) leaves(action string) int {
-	r.t.Helper()
-	status, body := r.asAdmin("GET", "/v1/admin/audit?n=1000", nil)
-	var out struct{ Leaves []keyserver.LeafInfo }
-	if err := json.Unmarshal(body, &out); err != nil || status != 200 {
-		r.t.Fatalf("audit: %d %s", status, body)
-	}
-	n := 0
-	for _, l := range out.Leaves {
-		if l.Action == action {
-			n++
-		}
-	}
-	return n
 }

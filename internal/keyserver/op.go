@@ -8,6 +8,7 @@ import (
 
 	"claviger/internal/audit"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/limits"
 	"claviger/internal/wire"
 )
 
@@ -19,7 +20,7 @@ var (
 	ErrMalformed   = errors.New("malformed request")           // the caller's input
 	ErrUnproved    = errors.New("caller is not authenticated") // a door's mistake or a missing credential
 	ErrUnavailable = errors.New("not available now")           // the audit log or the store can't be written
-	ErrBusy        = errors.New("too many requests")
+	ErrBusy        = limits.ErrBusy                            // a bound is reached; the request was not looked at
 )
 
 // Denial says why the policy, or the state of a key, refuses.
@@ -129,11 +130,11 @@ type Listed struct{ Keys []KeyInfo }
 
 // KeyInfo is one key as a workload sees it.
 type KeyInfo struct {
-	Name       string   `json:"name"`
-	ID         string   `json:"id"` // 16 bytes in hex
-	Algorithm  string   `json:"algorithm"`
-	Version    uint64   `json:"version"` // the current one
-	Operations []string `json:"operations"`
+	Name       string
+	ID         wire.KeyID
+	Algorithm  string
+	Version    uint64 // the current one
+	Operations []string
 }
 
 // Certified is the signed answer to an enrolment or renewal.

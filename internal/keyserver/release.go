@@ -11,6 +11,7 @@ import (
 	"claviger/internal/authn"
 	"claviger/internal/hierarchy"
 	"claviger/internal/kdf"
+	"claviger/internal/keyserver/executor"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
@@ -19,7 +20,7 @@ import (
 // answers with a grant that is signed and then sealed to the request's one-time
 // key.
 func (c *Core) release(ctx context.Context, caller *authn.Caller, op *Release) (Answer, error) {
-	done, err := c.gate.work(ctx)
+	done, err := c.work(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 	if err != nil {
 		return nil, f.epoch, nil, err
 	}
-	a := ask{now: c.now(), reason: op.Request.Reason, route: "native", native: true}
+	a := ask{now: c.Now(), reason: op.Request.Reason, route: "native", native: true}
 	out := wire.Release{Keys: make([][]byte, len(op.Request.Items))}
 	defer func() {
 		for _, key := range out.Keys {
@@ -134,7 +135,7 @@ func (c *Core) releaseItem(ctx context.Context, in itemOf, grant *wire.Grant, ou
 // derive returns a leaf key, outside protected memory because it goes into the
 // sealed answer, and its commitment. The caller wipes it.
 func (c *Core) derive(ctx context.Context, r ruling, item wire.Item) ([]byte, [32]byte, error) {
-	leaf, err := c.keys.Leaf(ctx, versionOf(r.key, r.version), item.Purpose, item.Partition)
+	leaf, err := c.keys.Leaf(ctx, executor.VersionOf(r.key, r.version), item.Purpose, item.Partition)
 	if err != nil {
 		return nil, [32]byte{}, keyError(fmt.Errorf("derive %s version %d: %w", r.key.Name, r.version.Number, err))
 	}

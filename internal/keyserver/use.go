@@ -12,6 +12,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/hierarchy"
+	"claviger/internal/keyserver/executor"
 	"claviger/internal/wire"
 )
 
@@ -40,7 +41,7 @@ func (c *Core) use(ctx context.Context, caller *authn.Caller, op *Use) (Answer, 
 	if err := item.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	done, err := c.gate.work(ctx)
+	done, err := c.work(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func (c *Core) decideUse(ctx context.Context, caller *authn.Caller, op *Use, ite
 	if err != nil {
 		return nil, nil, err
 	}
-	a := ask{now: c.now(), route: op.Route}
+	a := ask{now: c.Now(), route: op.Route}
 	r := c.rule(f, set, caller, item, f.keys[0], a)
 	c.policyErrors(r.errors)
 	leaf := c.decisionLeaf(caller, f, set, item, r, a)
@@ -120,7 +121,7 @@ func fromCiphertext(item *wire.Item, ciphertext []byte) error {
 
 // act does what was decided.
 func (c *Core) act(ctx context.Context, op *Use, r ruling, item wire.Item) (*Used, error) {
-	v := versionOf(r.key, r.version)
+	v := executor.VersionOf(r.key, r.version)
 	out := &Used{Key: r.key.Name, ID: r.key.ID, Version: r.version.Number}
 	u := hierarchy.Use{Partition: item.Partition, Scheme: op.Scheme}
 	var err error
@@ -157,7 +158,7 @@ func (c *Core) act(ctx context.Context, op *Use, r ruling, item wire.Item) (*Use
 // actField seals or opens small data as a field (docs/spec/envelope.md), so that
 // the SDK can open what the server sealed and the other way round.
 func (c *Core) actField(ctx context.Context, op *Use, r ruling, item wire.Item) ([]byte, error) {
-	leaf, err := c.keys.Leaf(ctx, versionOf(r.key, r.version), item.Purpose, item.Partition)
+	leaf, err := c.keys.Leaf(ctx, executor.VersionOf(r.key, r.version), item.Purpose, item.Partition)
 	if err != nil {
 		return nil, err
 	}
@@ -208,10 +209,10 @@ func (c *Core) list(ctx context.Context, caller *authn.Caller) (Answer, error) {
 	if !leaf.Allowed() {
 		return nil, &Denial{Caller: caller.ID, Operation: "list", Key: "keys", Reason: leaf.Reason}
 	}
-	out := &Listed{Keys: []KeyInfo{}}
-	a := ask{now: c.now(), route: "native"}
+	out := &Listed{}
+	a := ask{now: c.Now(), route: "native"}
 	for _, k := range all {
-		info := KeyInfo{Name: k.Name, ID: k.ID.String(), Algorithm: k.Algorithm, Operations: []string{}}
+		info := KeyInfo{Name: k.Name, ID: k.ID, Algorithm: k.Algorithm}
 		for _, op := range operationsOf(k.Algorithm) {
 			item := wire.Item{Name: k.Name, Purpose: op.purpose, Operations: []string{op.name}}
 			if r := c.rule(f, set, caller, item, k, a); r.allowed {

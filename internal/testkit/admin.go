@@ -16,7 +16,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
-	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
 	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
@@ -139,16 +139,16 @@ func (d *Domain) Rotate(name string) {
 }
 
 // Leaves lists the audit log in order.
-func (d *Domain) Leaves() []keyserver.LeafInfo {
+func (d *Domain) Leaves() []api.LeafInfo {
 	d.tb.Helper()
-	var all []keyserver.LeafInfo
+	var all []api.LeafInfo
 	for {
 		path := "/v1/admin/audit?log=1&n=1000&from=" + strconv.Itoa(len(all))
 		answer := d.Ask(d.Admins[0], Message{Method: "GET", Path: path})
 		if answer.Status != 200 {
 			d.tb.Fatalf("audit: %d %s", answer.Status, answer.Body)
 		}
-		var page struct{ Leaves []keyserver.LeafInfo }
+		var page struct{ Leaves []api.LeafInfo }
 		d.must(json.Unmarshal(answer.Body, &page))
 		all = append(all, page.Leaves...)
 		if len(page.Leaves) < 1000 {

@@ -38,6 +38,8 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
+	"claviger/internal/keyserver/datadir"
 	"claviger/internal/members"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/root"
@@ -76,8 +78,8 @@ type Domain struct {
 
 	Dir     string // the server's data directory
 	Admins  []ed25519.PrivateKey
-	Founded *keyserver.Founded
-	Server  *keyserver.Server
+	Founded *datadir.Founded
+	Server  *api.Server
 	Address string // host:port of the native API
 	Metrics string // host:port of the metrics
 }
@@ -102,7 +104,7 @@ func New(tb testing.TB, o Options) *Domain {
 	secretRoot := d.Root()
 	defer secretRoot.Wipe()
 	var err error
-	d.Founded, err = keyserver.Init(tb.Context(), keyserver.InitOptions{
+	d.Founded, err = datadir.Init(tb.Context(), datadir.InitOptions{
 		Dir: d.Dir, Name: Name, Strict: o.Strict, Root: secretRoot, Keys: keys, Admin: d.Admins[0], Clock: o.Clock,
 	})
 	d.must(err)
@@ -157,9 +159,9 @@ func (d *Domain) TryStart() error {
 	if err != nil {
 		return err
 	}
-	server, err := keyserver.New(keyserver.Options{
-		Dir: d.Dir, Domain: d.Founded.Domain, Clock: d.o.Clock, Logger: d.o.Logger, TLS: &cert, AuditFS: d.o.AuditFS,
-	})
+	server, err := api.New(keyserver.Options{
+		Dir: d.Dir, Domain: d.Founded.Domain, Clock: d.o.Clock, Logger: d.o.Logger, AuditFS: d.o.AuditFS,
+	}, &cert)
 	if err != nil {
 		return err
 	}
@@ -175,13 +177,13 @@ func (d *Domain) TryStart() error {
 	return nil
 }
 
-func (d *Domain) serve(server *keyserver.Server) {
-	api, metrics := d.listen(d.Address), d.listen("")
+func (d *Domain) serve(server *api.Server) {
+	native, metrics := d.listen(d.Address), d.listen("")
 	ctx, stop := context.WithCancel(context.Background())
 	d.Server, d.stop, d.ended = server, stop, make(chan error, 1)
-	d.Address, d.Metrics = api.Addr().String(), metrics.Addr().String()
+	d.Address, d.Metrics = native.Addr().String(), metrics.Addr().String()
 	ended := d.ended
-	go func() { ended <- server.Serve(ctx, keyserver.Listeners{API: api, Metrics: metrics}) }()
+	go func() { ended <- server.Serve(ctx, api.Listeners{API: native, Metrics: metrics}) }()
 }
 
 // listen takes the address again that clients know, if there is one.

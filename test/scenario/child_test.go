@@ -19,6 +19,7 @@ import (
 	"claviger/client"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 	"claviger/internal/testkit"
@@ -97,7 +98,7 @@ func childServer(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := keyserver.New(keyserver.Options{Dir: args[0], Domain: wire.DomainID(id), Clock: clock.System()})
+	s, err := api.New(keyserver.Options{Dir: args[0], Domain: wire.DomainID(id), Clock: clock.System()}, nil)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func childServer(args []string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	return s.Serve(context.Background(), keyserver.Listeners{API: l})
+	return s.Serve(context.Background(), api.Listeners{API: l})
 }
 
 // childClient takes a lease, tells when it has it and when it has ended, and waits:

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package keyserver_test
+package api_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -11,10 +12,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,6 +26,8 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
+	"claviger/internal/keyserver/keyservertest"
 )
 
 // declared is the route table that docs/api.md promises.
@@ -52,22 +53,22 @@ func foreign(t *testing.T) *tls.Certificate {
 // TestRoutesAskForTheirCredential goes through every route with every kind of
 // credential: what a route doesn't ask for never opens it.
 func TestRoutesAskForTheirCredential(t *testing.T) {
-	r := newRig(t)
-	app := r.enroll("app1")
+	r := keyservertest.New(t)
+	app := r.Enroll("app1")
 	stranger := foreign(t)
 	_, otherAdmin, _ := ed25519.GenerateKey(rand.Reader)
-	sessionKey, session, err := authn.NewSession(r.founded.Domain, r.admin, time.Hour, clock.System())
+	sessionKey, session, err := authn.NewSession(r.Founded.Domain, r.Admin, time.Hour, clock.System())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sign := func(key ed25519.PrivateKey, session []byte, method, path string) string {
-		auth, err := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: key, Session: session, Clock: clock.System()}.Sign(method, path, nil)
+		auth, err := authn.AdminSigner{Domain: r.Founded.Domain, TLS: r.Desc.TLS, Key: key, Session: session, Clock: clock.System()}.Sign(method, path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return auth
 	}
-	rows := keyserver.Routes()
+	rows := api.Routes()
 	if len(rows) != len(declared) {
 		t.Errorf("%d routes, %d are declared", len(rows), len(declared))
 	}
@@ -81,47 +82,47 @@ func TestRoutesAskForTheirCredential(t *testing.T) {
 			"stranger's admin key": row.Who == "anyone", "admin": row.Who != "workload",
 			"session": row.Who == "anyone" || row.Who == "admin" && row.Method == "GET",
 		} {
-			c, auth := r.client(nil), ""
+			c, auth := r.Client(nil), ""
 			switch credential {
 			case "stranger's certificate":
-				c = r.client(stranger)
+				c = r.Client(stranger)
 			case "certificate":
-				c = r.client(app.identity())
+				c = r.Client(app.Identity())
 			case "stranger's admin key":
 				auth = sign(otherAdmin, nil, row.Method, row.Path)
 			case "admin":
-				auth = sign(r.admin, nil, row.Method, row.Path)
+				auth = sign(r.Admin, nil, row.Method, row.Path)
 			case "session":
 				auth = sign(sessionKey, session, row.Method, row.Path)
 			}
-			status, body := r.do(c, row.Method, row.Path, nil, auth)
+			status, body := r.Do(c, row.Method, row.Path, nil, auth)
 			if opened := status != 401; opened != opens {
 				t.Errorf("%s with %s: %d %.200s", name, credential, status, body)
 			}
 		}
 	}
 	for _, path := range []string{"/", "/v1", "/v1/admin", "/metrics", "/debug/pprof/", "/v1/keys/", "/v1/../v1/health/x"} {
-		if status, body := r.do(r.client(app.identity()), "GET", path, nil, ""); status != 404 && status != 301 && status != 307 {
+		if status, body := r.Do(r.Client(app.Identity()), "GET", path, nil, ""); status != 404 && status != 301 && status != 307 {
 			t.Errorf("%s: %d %.100s", path, status, body)
 		}
 	}
-	if status, _ := r.do(r.client(app.identity()), "DELETE", "/v1/keys", nil, ""); status != 404 {
+	if status, _ := r.Do(r.Client(app.Identity()), "DELETE", "/v1/keys", nil, ""); status != 404 {
 		t.Errorf("another method: %d", status)
 	}
 }
 
 // TestRoutesBoundBodies sends each route more than it takes, declared and not.
 func TestRoutesBoundBodies(t *testing.T) {
-	r := newRig(t)
-	app := r.enroll("app1")
-	for _, row := range keyserver.Routes() {
+	r := keyservertest.New(t)
+	app := r.Enroll("app1")
+	for _, row := range api.Routes() {
 		for _, chunked := range []bool{false, true} {
 			var body io.Reader = bytes.NewReader(make([]byte, row.Body+1))
 			if chunked {
 				body = io.MultiReader(body)
 			}
-			req, _ := http.NewRequestWithContext(t.Context(), row.Method, "https://"+r.addr+row.Path, body)
-			resp, err := r.client(app.identity()).Do(req)
+			req, _ := http.NewRequestWithContext(t.Context(), row.Method, "https://"+r.Addr+row.Path, body)
+			resp, err := r.Client(app.Identity()).Do(req)
 			if err != nil {
 				if row.Body < 200<<10 { // of a large body the server reads no more than it has to, and hangs up
 					t.Errorf("%s: %v", row.Path, err)
@@ -139,28 +140,28 @@ func TestRoutesBoundBodies(t *testing.T) {
 // TestMalformedBodies: every decoder refuses what it doesn't know, with 400 and
 // without a word of the input.
 func TestMalformedBodies(t *testing.T) {
-	r := newRig(t)
-	app := r.enroll("app1")
+	r := keyservertest.New(t)
+	app := r.Enroll("app1")
 	for _, c := range []struct{ path, body string }{
 		{"/v1/use", `{"items":[]}`}, {"/v1/use", `{"items":[{"op":"encrypt","key":"k"}],"more":1}`}, {"/v1/use", `{"items":[{"op":"encrypt","key":"k"}]} x`},
 		{"/v1/use", `[]`}, {"/v1/use", ``}, {"/v1/use", `{"items":[` + strings.Repeat(`{"op":"sign"},`, 256) + `{"op":"sign"}]}`},
 		{"/v1/exchange", "secret-canary"}, {"/v1/exchange", ""}, {"/v1/enroll", "secret-canary"},
 	} {
-		status, body := r.do(r.client(app.identity()), "POST", c.path, []byte(c.body), "")
+		status, body := r.Do(r.Client(app.Identity()), "POST", c.path, []byte(c.body), "")
 		if status != 400 || bytes.Contains(body, []byte("canary")) {
 			t.Errorf("%s %.40s: %d %s", c.path, c.body, status, body)
 		}
 	}
-	status, body := r.do(r.client(app.identity()), "POST", "/v1/use", []byte(`{"items":[{"op":"fly","key":"k"},{"op":"encrypt","key":"NO SUCH NAME"}]}`), "")
+	status, body := r.Do(r.Client(app.Identity()), "POST", "/v1/use", []byte(`{"items":[{"op":"fly","key":"k"},{"op":"encrypt","key":"NO SUCH NAME"}]}`), "")
 	if status != 200 || strings.Count(string(body), `"malformed"`) != 2 {
 		t.Errorf("bad items: %d %s", status, body)
 	}
 	for _, path := range []string{"/v1/admin/records?from=x", "/v1/admin/audit?log=99", "/v1/admin/audit?n=-1"} {
-		if status, body := r.asAdmin("GET", path, nil); status != 400 {
+		if status, body := r.AsAdmin("GET", path, nil); status != 400 {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	if status, body := r.asAdmin("POST", "/v1/admin/entries", []byte("x")); status != 400 {
+	if status, body := r.AsAdmin("POST", "/v1/admin/entries", []byte("x")); status != 400 {
 		t.Errorf("entries: %d %s", status, body)
 	}
 }
@@ -168,16 +169,16 @@ func TestMalformedBodies(t *testing.T) {
 // TestRoutesAcceptTheirOwnMessages: an enrolment route takes no key requests,
 // and the other way round.
 func TestRoutesAcceptTheirOwnMessages(t *testing.T) {
-	r := newRig(t)
-	app := r.enroll("app1")
-	sealed, _ := r.request(app, dataKey("k", "encrypt"), 30*time.Second)
-	if status, body := r.do(r.client(nil), "POST", "/v1/enroll", sealed, ""); status != 400 {
+	r := keyservertest.New(t)
+	app := r.Enroll("app1")
+	sealed, _ := r.Request(app, keyservertest.DataKey("k", "encrypt"), 30*time.Second)
+	if status, body := r.Do(r.Client(nil), "POST", "/v1/enroll", sealed, ""); status != 400 {
 		t.Errorf("a key request at the enrolment route: %d %s", status, body)
 	}
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	inv := r.invite("app2", time.Hour)
-	enrolment, _ := r.enrolment(inv, key, inv.seed, key)
-	if status, body := r.do(r.client(app.identity()), "POST", "/v1/exchange", enrolment, ""); status != 400 {
+	inv := r.Invite("app2", time.Hour)
+	enrolment, _ := r.Enrolment(inv, key, inv.Seed, key)
+	if status, body := r.Do(r.Client(app.Identity()), "POST", "/v1/exchange", enrolment, ""); status != 400 {
 		t.Errorf("an enrolment at the exchange route: %d %s", status, body)
 	}
 }
@@ -185,80 +186,48 @@ func TestRoutesAcceptTheirOwnMessages(t *testing.T) {
 // TestAdminRequestsWorkOnce: a copy of a signed admin request is refused, and a
 // session's signature changes nothing.
 func TestAdminRequestsWorkOnce(t *testing.T) {
-	r := newRig(t)
-	auth, err := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: r.admin, Clock: clock.System()}.Sign("GET", "/v1/admin/status", nil)
+	r := keyservertest.New(t)
+	auth, err := authn.AdminSigner{Domain: r.Founded.Domain, TLS: r.Desc.TLS, Key: r.Admin, Clock: clock.System()}.Sign("GET", "/v1/admin/status", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, body := r.do(r.client(nil), "GET", "/v1/admin/status", nil, auth); status != 200 {
+	if status, body := r.Do(r.Client(nil), "GET", "/v1/admin/status", nil, auth); status != 200 {
 		t.Fatalf("status: %d %s", status, body)
 	}
-	if status, _ := r.do(r.client(nil), "GET", "/v1/admin/status", nil, auth); status != 401 {
+	if status, _ := r.Do(r.Client(nil), "GET", "/v1/admin/status", nil, auth); status != 401 {
 		t.Errorf("a repeated admin request: %d", status)
 	}
-	sessionKey, session, err := authn.NewSession(r.founded.Domain, r.admin, time.Hour, clock.System())
+	sessionKey, session, err := authn.NewSession(r.Founded.Domain, r.Admin, time.Hour, clock.System())
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := r.replay().Entry(authority.KindRevokeAll, authority.Subject{Reason: "test"}, time.Now().Add(time.Hour), r.admin)
+	entry, err := r.Replay().Entry(authority.KindRevokeAll, authority.Subject{Reason: "test"}, time.Now().Add(time.Hour), r.Admin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer := authn.AdminSigner{Domain: r.founded.Domain, TLS: r.desc.TLS, Key: sessionKey, Session: session, Clock: clock.System()}
+	signer := authn.AdminSigner{Domain: r.Founded.Domain, TLS: r.Desc.TLS, Key: sessionKey, Session: session, Clock: clock.System()}
 	for path, data := range map[string][]byte{"/v1/admin/entries": entry, "/v1/admin/backup": nil} {
 		auth, err := signer.Sign("POST", path, data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if status, body := r.do(r.client(nil), "POST", path, data, auth); status != 401 && status != 403 {
+		if status, body := r.Do(r.Client(nil), "POST", path, data, auth); status != 401 && status != 403 {
 			t.Errorf("%s by a session: %d %s", path, status, body)
 		}
 	}
-	if r.replay().Revoked {
+	if r.Replay().Revoked {
 		t.Error("a session changed the state")
-	}
-}
-
-// TestRefusalsLookAlike: a key that isn't there and one that may not be used
-// give the same answer, signed or not.
-func TestRefusalsLookAlike(t *testing.T) {
-	r := newRig(t)
-	r.createKey("secret/plans", authority.AES256)
-	r.createKey("open/key", authority.AES256)
-	app := r.enroll("app1")
-	r.allow(`@id("no-secrets") forbid(principal, action, resource == Key::"secret/plans");
-@id("no-ghosts") forbid(principal, action, resource == Key::"secret/ghost");
-permit(principal, action, resource == Key::"open/key");`)
-	there, _ := r.release(app, "secret/plans", "encrypt")
-	absent, _ := r.release(app, "secret/ghost", "encrypt")
-	a, b := there.Items[0], absent.Items[0]
-	a.Name, a.AuditIndex, b.Name, b.AuditIndex = "", 0, "", 0
-	a.Reason = strings.Replace(a.Reason, "secrets", "ghosts", 1)
-	if got, want := fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", b); got != want || a.Reason == "" {
-		t.Errorf("forbidden %s\nabsent    %s", got, want)
-	}
-	if g, _ := r.release(app, "secret/other", "encrypt"); g.Items[0].Reason != "no policy allows it" {
-		t.Errorf("absent: %s", g.Items[0].Reason)
-	}
-	id := r.replay().KeyNamed("secret/plans").ID
-	g, _ := r.releaseItem(app, itemByID(id))
-	if s := fmt.Sprintf("%+v", g.Items[0]); strings.Contains(s, "plans") {
-		t.Errorf("a refusal by id tells the key's name: %s", s)
-	}
-	status, body := r.do(r.client(app.identity()), "POST", "/v1/use", []byte(`{"items":[{"op":"encrypt","key":"secret/ghost"},{"op":"encrypt","key":"secret/plans"}]}`), "")
-	if status != 200 || strings.Count(string(body), `"denied"`) != 2 {
-		t.Errorf("use: %d %s", status, body)
 	}
 }
 
 // TestErrorsTellNoPaths: what goes wrong inside is for the log.
 func TestErrorsTellNoPaths(t *testing.T) {
-	r := newRig(t)
-	if err := r.server.Seal(t.Context()); err != nil {
+	r := keyservertest.New(t)
+	if err := r.Server.Seal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range keyserver.Routes() {
-		status, body := r.do(r.client(nil), row.Method, row.Path, nil, "")
+	for _, row := range api.Routes() {
+		status, body := r.Do(r.Client(nil), row.Method, row.Path, nil, "")
 		if row.Path == "/v1/health" {
 			if status != 200 || !bytes.Contains(body, []byte(`"sealed"`)) {
 				t.Errorf("health of a sealed server: %d %s", status, body)
@@ -271,7 +240,7 @@ func TestErrorsTellNoPaths(t *testing.T) {
 				Retryable bool
 			}
 		}
-		if json.Unmarshal(body, &e) != nil || status != 503 || e.Error.Code != "sealed" || !e.Error.Retryable || bytes.Contains(body, []byte(r.dir)) {
+		if json.Unmarshal(body, &e) != nil || status != 503 || e.Error.Code != "sealed" || !e.Error.Retryable || bytes.Contains(body, []byte(r.Dir)) {
 			t.Errorf("%s sealed: %d %s", row.Path, status, body)
 		}
 	}
@@ -279,15 +248,15 @@ func TestErrorsTellNoPaths(t *testing.T) {
 
 // TestTLS: version 1.3, the key of the descriptor, and nothing older.
 func TestTLS(t *testing.T) {
-	r := newRig(t)
-	c, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+	r := keyservertest.New(t)
+	c, err := tls.Dial("tcp", r.Addr, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
 	if err == nil {
 		c.Close()
 		t.Error("TLS 1.2 is accepted")
 	}
-	before := r.desc.TLS
-	r.restart()
-	if r.desc.TLS == before {
+	before := r.Desc.TLS
+	r.Restart()
+	if r.Desc.TLS == before {
 		t.Error("the TLS key outlives a restart")
 	}
 }
@@ -295,14 +264,14 @@ func TestTLS(t *testing.T) {
 // TestSheddingLoad: with all places taken, key requests are told to come later
 // while admins and health still get through.
 func TestSheddingLoad(t *testing.T) {
-	r := newRig(t)
-	r.createKey("k", authority.AES256)
-	app := r.enroll("app1")
-	sealed, _ := r.request(app, dataKey("k", "encrypt"), 30*time.Second)
-	free := r.server.FillWork()
+	r := keyservertest.New(t)
+	r.CreateKey("k", authority.AES256)
+	app := r.Enroll("app1")
+	sealed, _ := r.Request(app, keyservertest.DataKey("k", "encrypt"), 30*time.Second)
+	free := fillWork(t, r)
 	for path, body := range map[string][]byte{"/v1/exchange": sealed, "/v1/use": []byte(`{"items":[{"op":"encrypt","key":"k"}]}`)} {
-		req, _ := http.NewRequestWithContext(t.Context(), "POST", "https://"+r.addr+path, bytes.NewReader(body))
-		resp, err := r.client(app.identity()).Do(req)
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", "https://"+r.Addr+path, bytes.NewReader(body))
+		resp, err := r.Client(app.Identity()).Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,105 +280,28 @@ func TestSheddingLoad(t *testing.T) {
 			t.Errorf("%s under load: %d, Retry-After %q", path, resp.StatusCode, resp.Header.Get("Retry-After"))
 		}
 	}
-	if status, _ := r.asAdmin("GET", "/v1/admin/status", nil); status != 200 {
+	if status, _ := r.AsAdmin("GET", "/v1/admin/status", nil); status != 200 {
 		t.Errorf("an admin under load: %d", status)
 	}
 	free()
-	if status, body := r.do(r.client(app.identity()), "POST", "/v1/exchange", sealed, ""); status != 200 {
+	if status, body := r.Do(r.Client(app.Identity()), "POST", "/v1/exchange", sealed, ""); status != 200 {
 		t.Errorf("afterwards: %d %s", status, body)
-	}
-}
-
-// TestEnrolmentRate: one address can't have the server open messages without end.
-func TestEnrolmentRate(t *testing.T) {
-	m := clock.NewManual(time.Now())
-	s := keyserver.NewSources(m)
-	refused := 0
-	for range 200 {
-		if keyserver.Take(s, "192.0.2.1:1000") != nil {
-			refused++
-		}
-	}
-	if refused != 100 {
-		t.Errorf("of 200 at once, %d were refused", refused)
-	}
-	if keyserver.Take(s, "192.0.2.2:1000") != nil {
-		t.Error("another address is refused too")
-	}
-	if keyserver.Take(s, "[2001:db8::1]:5") != nil || keyserver.Take(s, "@") != nil {
-		t.Error("an address of another family is refused")
-	}
-	for range 99 {
-		keyserver.Take(s, "[2001:db8::2]:5")
-	}
-	if keyserver.Take(s, "[2001:db8:0:0:ffff::3]:5") == nil {
-		t.Error("one IPv6 host has more than one rate")
-	}
-	m.SetWall(time.Now().Add(24 * time.Hour))
-	if keyserver.Take(s, "192.0.2.1:1") == nil {
-		t.Error("setting the wall clock frees an address")
-	}
-	m.Advance(time.Second)
-	if keyserver.Take(s, "192.0.2.1:1") != nil {
-		t.Error("a second later it is still refused")
-	}
-}
-
-// TestConnectionsAreBounded: beyond the bound connections wait, and closing one
-// lets the next in.
-func TestConnectionsAreBounded(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := keyserver.LimitConnections(inner, 1)
-	accepted := make(chan net.Conn)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				close(accepted)
-				return
-			}
-			accepted <- c
-		}
-	}()
-	for range 2 {
-		c, err := net.Dial("tcp", inner.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
-	first := <-accepted
-	select {
-	case <-accepted:
-		t.Fatal("a second connection got in")
-	case <-time.After(20 * time.Millisecond):
-	}
-	first.Close()
-	first.Close() // twice gives back one place
-	second := <-accepted
-	l.Close()
-	second.Close()
-	for range accepted {
-		t.Error("a third connection got in")
 	}
 }
 
 // TestMetrics: served apart, named as documented, and no label holds what a
 // caller chose.
 func TestMetrics(t *testing.T) {
-	r := newRig(t)
-	r.createKey("payments/cards", authority.AES256)
-	app := r.enroll("app1")
-	r.allow(allowApp1)
-	r.release(app, "payments/cards", "encrypt")
-	r.do(r.client(nil), "GET", "/v1/canary", nil, "")
-	entry, _ := r.replay().Entry("canary.kind", authority.Subject{Client: "canary"}, time.Now().Add(time.Hour), r.admin)
-	r.asAdmin("POST", "/v1/admin/entries", entry)
+	r := keyservertest.New(t)
+	r.CreateKey("payments/cards", authority.AES256)
+	app := r.Enroll("app1")
+	r.Allow(keyservertest.AllowApp1)
+	r.Release(app, "payments/cards", "encrypt")
+	r.Do(r.Client(nil), "GET", "/v1/canary", nil, "")
+	entry, _ := r.Replay().Entry("canary.kind", authority.Subject{Client: "canary"}, time.Now().Add(time.Hour), r.Admin)
+	r.AsAdmin("POST", "/v1/admin/entries", entry)
 	get := func(path string) (int, string) {
-		resp, err := http.Get("http://" + r.metrics + path)
+		resp, err := http.Get("http://" + r.Metrics + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -418,7 +310,7 @@ func TestMetrics(t *testing.T) {
 		return resp.StatusCode, string(body)
 	}
 	_, text := get("/metrics")
-	for _, never := range []string{"payments", "cards", "app1", "spiffe", "canary", r.dir} {
+	for _, never := range []string{"payments", "cards", "app1", "spiffe", "canary", r.Dir} {
 		if strings.Contains(text, never) {
 			t.Errorf("metrics hold %q", never)
 		}
@@ -429,7 +321,7 @@ func TestMetrics(t *testing.T) {
 	if !strings.Contains(text, `claviger_decisions_total{action="release",decision="allowed"} 1`) {
 		t.Error("the release is not counted")
 	}
-	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
+	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "api.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -437,7 +329,7 @@ func TestMetrics(t *testing.T) {
 	for _, name := range regexp.MustCompile("`(claviger_[a-z_]+)`").FindAllStringSubmatch(string(doc), -1) {
 		documented[name[1]] = true
 	}
-	for name := range r.server.MetricNames() {
+	for name := range r.Server.MetricNames() {
 		if strings.HasPrefix(name, "claviger_") && !documented[name] {
 			t.Errorf("%s is not in docs/api.md", name)
 		}
@@ -455,7 +347,7 @@ func TestMetrics(t *testing.T) {
 	if status, _ := get("/readyz"); status != 200 {
 		t.Errorf("readyz: %d", status)
 	}
-	if err := r.server.Seal(t.Context()); err != nil {
+	if err := r.Server.Seal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := get("/readyz"); status != 503 {
@@ -463,5 +355,29 @@ func TestMetrics(t *testing.T) {
 	}
 	if status, _ := get("/healthz"); status != 200 {
 		t.Errorf("healthz of a sealed server: %d", status)
+	}
+}
+
+// fillWork takes every place for requests with public-key work, and returns what
+// gives them back.
+func fillWork(t *testing.T, r *keyservertest.Rig) (free func()) {
+	t.Helper()
+	var leave []func()
+	err := r.Server.With(t.Context(), func(_ context.Context, c *keyserver.Core) error {
+		for {
+			l, err := c.Admit()
+			if err != nil {
+				return nil
+			}
+			leave = append(leave, l)
+		}
+	})
+	if err != nil || len(leave) == 0 {
+		t.Fatalf("%d places taken: %v", len(leave), err)
+	}
+	return func() {
+		for _, l := range leave {
+			l()
+		}
 	}
 }

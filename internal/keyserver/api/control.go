@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package keyserver
+package api
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"claviger/internal/keyserver"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 )
@@ -73,40 +74,38 @@ func (s *Server) controlFail(w http.ResponseWriter, err error) {
 }
 
 func (s *Server) controlStatus() (*ControlStatus, error) {
-	info, err := root.Describe(s.rootDir())
+	info, err := root.Describe(s.unseal.dir)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return &ControlStatus{Schema: 1, Sealed: s.open == nil, Kind: string(info.Kind), Have: len(s.shares), Need: info.Threshold}, nil
+	return &ControlStatus{Schema: 1, Sealed: s.Sealed(), Kind: string(info.Kind), Have: s.unseal.have(), Need: info.Threshold}, nil
 }
 
 // unsealWith takes one request at a time: a passphrase costs memory and time on
 // purpose, and shares add up.
 func (s *Server) unsealWith(ctx context.Context, data []byte) error {
-	s.gathering.Lock()
-	defer s.gathering.Unlock()
+	s.unseal.one.Lock()
+	defer s.unseal.one.Unlock()
 	var in UnsealRequest
 	// Security: json.Unmarshal, unlike a Decoder, keeps no copy of its input.
 	err := json.Unmarshal(data, &in)
 	defer secret.Wipe(in.Passphrase)
 	defer secret.Wipe(in.Share)
 	if err != nil || (len(in.Passphrase) == 0) == (len(in.Share) == 0) {
-		return fmt.Errorf("%w: an unseal request holds a passphrase or a share", ErrMalformed)
+		return fmt.Errorf("%w: an unseal request holds a passphrase or a share", keyserver.ErrMalformed)
 	}
 	if !s.Sealed() {
-		return fmt.Errorf("%w: %w", ErrRefused, ErrUnsealed)
+		return fmt.Errorf("%w: %w", keyserver.ErrRefused, keyserver.ErrUnsealed)
 	}
 	with := &root.Unlock{}
 	if len(in.Share) == 0 {
 		with.Passphrase = secret.Take(in.Passphrase)
 		defer with.Passphrase.Wipe()
-	} else if with.Shares, err = s.gather(in.Share); err != nil || with.Shares == nil {
+	} else if with.Shares, err = s.unseal.gather(in.Share); err != nil || with.Shares == nil {
 		return err
 	}
 	defer wipeAll(with.Shares)
-	r, err := root.Open(s.rootDir(), *with)
+	r, err := root.Open(s.unseal.dir, *with)
 	if err == nil {
 		// Unsealing outlives the request that asked for it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
@@ -114,45 +113,8 @@ func (s *Server) unsealWith(ctx context.Context, data []byte) error {
 		err = s.Unseal(ctx, r)
 	}
 	if err != nil && with.Shares != nil {
-		s.dropShares() // or shares that don't fit together would stay in the way
+		s.unseal.drop() // or shares that don't fit together would stay in the way
 		return fmt.Errorf("%w; bring all shares again", err)
 	}
 	return err
-}
-
-// gather adds a share. It returns copies of all once there are enough; nil
-// without an error means that more are needed.
-func (s *Server) gather(text []byte) ([]*secret.Bytes, error) {
-	share := secret.Take(text)
-	who, err := root.CheckShare(s.rootDir(), share)
-	if err != nil {
-		share.Wipe()
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	info, err := root.Describe(s.rootDir())
-	if err != nil {
-		share.Wipe()
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shares[who.Index] != nil {
-		share.Wipe()
-		return nil, fmt.Errorf("%w: share %d was brought already; bring another custodian's", ErrRefused, who.Index)
-	}
-	s.shares[who.Index] = share
-	if len(s.shares) < info.Threshold {
-		return nil, nil
-	}
-	all := make([]*secret.Bytes, 0, len(s.shares))
-	for _, have := range s.shares {
-		all = append(all, have.Clone())
-	}
-	return all, nil
-}
-
-func wipeAll(secrets []*secret.Bytes) {
-	for _, s := range secrets {
-		s.Wipe()
-	}
 }

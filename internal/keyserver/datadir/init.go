@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package keyserver
+package datadir
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"claviger/internal/authority"
 	"claviger/internal/clock"
@@ -65,12 +64,12 @@ func Init(ctx context.Context, o InitOptions) (*Founded, error) {
 	if err != nil {
 		return nil, err
 	}
-	seals, err := deriveSeals(o.Root, founded.Domain)
+	seals, err := DeriveSeals(o.Root, founded.Domain)
 	if err != nil {
 		return nil, err
 	}
-	defer seals.wipe()
-	files := signingFile{filepath.Join(o.Dir, dirPKI, fileSigning), founded.Domain, seals.local}
+	defer seals.Wipe()
+	files := signingFile{Dir(o.Dir).signing(), founded.Domain, seals.Local}
 	if err := files.write(signing); err != nil {
 		return nil, err
 	}
@@ -113,13 +112,13 @@ func found(o InitOptions, signing ed25519.PrivateKey, epochKey []byte) ([]byte, 
 	}, nil
 }
 
-func writeDomain(ctx context.Context, o InitOptions, f *Founded, s *seals, first *hierarchy.First, genesis []byte) error {
-	st, err := bbolt.Open(filepath.Join(o.Dir, fileStore), bbolt.Options{})
+func writeDomain(ctx context.Context, o InitOptions, f *Founded, s *Seals, first *hierarchy.First, genesis []byte) error {
+	st, err := bbolt.Open(Dir(o.Dir).Store(), bbolt.Options{})
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	dir := filepath.Join(o.Dir, dirRoot)
+	dir := Dir(o.Dir).Root()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -130,8 +129,8 @@ func writeDomain(ctx context.Context, o InitOptions, f *Founded, s *seals, first
 		return fmt.Errorf("write first epoch file: %w", err)
 	}
 	_, err = authority.Create(ctx, authority.Options{
-		Store: st, Domain: f.Domain, BodySeal: s.body, SlotSeal: s.slot, LocalSeal: s.local,
-		HeadPath: filepath.Join(o.Dir, fileHead), Server: f.Server, Clock: o.Clock,
+		Store: st, Domain: f.Domain, BodySeal: s.Body, SlotSeal: s.Slot, LocalSeal: s.Local,
+		HeadPath: Dir(o.Dir).Head(), Server: f.Server, Clock: o.Clock,
 	}, genesis)
 	if err != nil {
 		return err

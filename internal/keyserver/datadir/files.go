@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package keyserver
+package datadir
 
 import (
 	"crypto"
@@ -17,34 +17,53 @@ import (
 	"claviger/internal/wire"
 )
 
-// Names within a data directory (design, section 12).
-const (
-	fileStore   = "state.db"
-	fileHead    = "head"
-	dirRoot     = "root"
-	dirAudit    = "audit"
-	dirPKI      = "pki"
-	fileSigning = "server.key"
-)
+// Dir is the path of a data directory (design, section 12).
+type Dir string
+
+// Store is the file of the embedded store.
+func (d Dir) Store() string { return d.in("state.db") }
+
+// Head is the head file, which stands outside the store.
+func (d Dir) Head() string { return d.in("head") }
+
+// Root is the directory of custody file and epoch files.
+func (d Dir) Root() string { return d.in("root") }
+
+// Audit is the directory of the audit logs.
+func (d Dir) Audit() string { return d.in("audit") }
+
+// PKI is the directory of what signs and certifies: the server's signing key and
+// the revocation lists that operators put there.
+func (d Dir) PKI() string { return d.in("pki") }
+
+func (d Dir) signing() string { return filepath.Join(d.PKI(), "server.key") }
+
+func (d Dir) in(name string) string { return filepath.Join(string(d), name) }
 
 // ErrForeign means that a file of the data directory belongs to another
 // installation, or was changed.
 var ErrForeign = errors.New("file of another installation, or changed")
 
-// seals are the root-derived sealing keys of one domain.
-type seals struct{ body, slot, local, ca *secret.Bytes }
+// Seals are the root-derived sealing keys of one domain, 32 bytes each.
+type Seals struct {
+	Body  *secret.Bytes // of the authority log's bodies
+	Slot  *secret.Bytes // of the store's slots
+	Local *secret.Bytes // of files of this server
+	CA    *secret.Bytes // from which the embedded CA's key comes
+}
 
-func deriveSeals(c hierarchy.Custody, domain wire.DomainID) (*seals, error) {
-	var s seals
+// DeriveSeals derives them; whoever asks wipes them.
+func DeriveSeals(c hierarchy.Custody, domain wire.DomainID) (*Seals, error) {
+	var s Seals
 	for _, d := range []struct {
 		to   **secret.Bytes
 		from func(hierarchy.Custody, [32]byte, uint64) (*secret.Bytes, error)
 	}{
-		{&s.body, hierarchy.BodySeal}, {&s.slot, hierarchy.SlotSeal}, {&s.local, hierarchy.LocalSeal}, {&s.ca, hierarchy.CASeed},
+		{&s.Body, hierarchy.BodySeal}, {&s.Slot, hierarchy.SlotSeal}, {&s.Local, hierarchy.LocalSeal}, {&s.CA, hierarchy.CASeed},
 	} {
 		key, err := d.from(c, domain, 1)
 		if err != nil {
-			s.wipe()
+			s.Wipe()
 			return nil, fmt.Errorf("derive sealing keys: %w", err)
 		}
 		*d.to = key
@@ -52,8 +71,9 @@ func deriveSeals(c hierarchy.Custody, domain wire.DomainID) (*seals, error) {
 	return &s, nil
 }
 
-func (s *seals) wipe() {
-	for _, key := range []*secret.Bytes{s.body, s.slot, s.local, s.ca} {
+// Wipe wipes what is there of them.
+func (s *Seals) Wipe() {
+	for _, key := range []*secret.Bytes{s.Body, s.Slot, s.Local, s.CA} {
 		key.Wipe()
 	}
 }
@@ -89,7 +109,12 @@ func (f signingFile) write(key ed25519.PrivateKey) error {
 	return writeSynced(f.path, sealed)
 }
 
-// read returns the signing key.
+// Signer returns the server's signing key, opened with the local seal. It is an
+// ed25519.PrivateKey in ordinary memory, which the caller wipes.
+func (d Dir) Signer(domain wire.DomainID, local *secret.Bytes) (crypto.Signer, error) {
+	return signingFile{d.signing(), domain, local}.read()
+}
+
 func (f signingFile) read() (crypto.Signer, error) {
 	sealed, err := os.ReadFile(f.path)
 	if err != nil {

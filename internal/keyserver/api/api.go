@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package keyserver
+package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"claviger/internal/audit"
 	"claviger/internal/authn"
-	"claviger/internal/authority"
 	"claviger/internal/clock"
-	"claviger/internal/members"
+	"claviger/internal/keyserver"
 	"claviger/internal/wire"
 )
 
@@ -46,7 +43,7 @@ type call struct {
 	w http.ResponseWriter
 	*http.Request
 	server *Server
-	core   *Core // nil on routes that work sealed
+	core   *keyserver.Core // nil on routes that work sealed
 	caller *authn.Caller
 	data   []byte
 }
@@ -79,12 +76,12 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes() {
 		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) {
-			start := s.o.Clock.Boot()
+			start := s.clock.Boot()
 			err := s.serve(r, w, req)
 			if err != nil {
 				s.fail(w, err)
 			}
-			s.metrics.request(r.path, err, s.o.Clock.Boot()-start)
+			s.metrics.request(r.path, err, s.clock.Boot()-start)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.fail(w, errNoRoute) })
@@ -113,7 +110,7 @@ func (s *Server) serve(r route, w http.ResponseWriter, req *http.Request) error 
 		c.Request = req.WithContext(ctx)
 		return r.handler(c)
 	}
-	return s.with(ctx, func(ctx context.Context, core *Core) error {
+	return s.With(ctx, func(ctx context.Context, core *keyserver.Core) error {
 		// A client that reads nothing must not hold up a seal.
 		defer context.AfterFunc(ctx, func() { _ = rc.SetWriteDeadline(clock.System().Now().Add(errorGrace)) })()
 		c.core, c.Request = core, req.WithContext(ctx)
@@ -133,10 +130,10 @@ func (s *Server) authenticate(who credential, c *call) (err error) {
 		c.caller, err = s.admin(c.core, c.Request, c.data)
 	}
 	if errors.Is(err, authn.ErrBusy) {
-		return fmt.Errorf("%w: %w", ErrBusy, err)
+		return fmt.Errorf("%w: %w", keyserver.ErrBusy, err)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnproved, err)
+		return fmt.Errorf("%w: %w", keyserver.ErrUnproved, err)
 	}
 	return nil
 }
@@ -151,7 +148,7 @@ func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, er
 		return nil, errTooLarge
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: read the request: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: read the request: %w", keyserver.ErrMalformed, err)
 	}
 	return data, nil
 }
@@ -159,14 +156,12 @@ func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, er
 var errTooLarge = errors.New("the request is too large")
 
 // admin judges a signed admin request.
-func (s *Server) admin(core *Core, req *http.Request, data []byte) (*authn.Caller, error) {
+func (s *Server) admin(core *keyserver.Core, req *http.Request, data []byte) (*authn.Caller, error) {
 	signed, session, err := authn.ParseAuthorization(req.Header.Get("Authorization"))
 	if err != nil {
 		return nil, err
 	}
-	var m *members.State
-	core.log.View(func(st *authority.State) { m = st.Members })
-	return s.admins.Verify(m, authn.RevokedFunc(func(string) bool { return false }), authn.AdminRequest{
+	return s.admins.Verify(core.Members(), authn.RevokedFunc(func(string) bool { return false }), authn.AdminRequest{
 		Signed: signed, Session: session, Method: req.Method, Target: req.RequestURI, Body: data,
 	})
 }
@@ -187,15 +182,15 @@ func newConnContext(ctx context.Context, _ net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, &provedBy{})
 }
 
-func (s *Server) workload(core *Core, req *http.Request) (*authn.Caller, error) {
+func (s *Server) workload(core *keyserver.Core, req *http.Request) (*authn.Caller, error) {
 	if req.TLS == nil || len(req.TLS.PeerCertificates) == 0 {
 		return nil, errors.New("this route needs a client certificate; enrol first")
 	}
-	trust, err := core.currentTrust()
+	trust, err := core.Trust()
 	if err != nil {
 		return nil, err
 	}
-	now := core.now()
+	now := core.Now()
 	p, ok := req.Context().Value(connKey{}).(*provedBy)
 	if !ok {
 		return trust.FromTLS(req.TLS, now)
@@ -208,61 +203,4 @@ func (s *Server) workload(core *Core, req *http.Request) (*authn.Caller, error) 
 	p.caller, err = trust.FromTLS(req.TLS, now)
 	p.by = trust.Chains
 	return p.caller, err
-}
-
-// apiError is the unsigned error of the API.
-type apiError struct {
-	Code      string `json:"code"`
-	Message   string `json:"message"`
-	Retryable bool   `json:"retryable"`
-}
-
-// classify maps an error to a status and a code.
-func classify(err error) (int, apiError) {
-	message := err.Error()
-	switch {
-	case errors.Is(err, errNoRoute):
-		return http.StatusNotFound, apiError{"not-found", message, false}
-	case errors.Is(err, ErrSealed):
-		return http.StatusServiceUnavailable, apiError{"sealed", ErrSealed.Error() + "; someone has to unseal it: claviger unseal", true}
-	case errors.Is(err, ErrUnproved):
-		return http.StatusUnauthorized, apiError{"unauthenticated", message, false}
-	case errors.Is(err, ErrDenied):
-		return http.StatusForbidden, apiError{"denied", message, false}
-	case errors.Is(err, ErrRefused):
-		return http.StatusConflict, apiError{"refused", message, false}
-	case errors.Is(err, errTooLarge):
-		return http.StatusRequestEntityTooLarge, apiError{"too-large", message, false}
-	case errors.Is(err, ErrBusy), errors.Is(err, audit.ErrBusy):
-		return http.StatusTooManyRequests, apiError{"busy", message, true}
-	case errors.Is(err, ErrMalformed), errors.Is(err, wire.ErrMalformed):
-		return http.StatusBadRequest, apiError{"malformed", message, false}
-	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
-		// Paths and causes are the operator's, not the caller's.
-		return http.StatusServiceUnavailable, apiError{"unavailable", "the server can't answer now; its log says why", true}
-	}
-	return http.StatusInternalServerError, apiError{"internal", "the server could not do this; its log says why", true}
-}
-
-func (s *Server) fail(w http.ResponseWriter, err error) {
-	status, e := classify(err)
-	if e.Code == "internal" || errors.Is(err, ErrUnavailable) {
-		s.o.Logger.Error("Request failed", "error", err)
-	}
-	if status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", "1")
-	}
-	writeJSON(w, status, map[string]any{"error": e})
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client has gone; nothing to tell it
-}
-
-func writeCBOR(w http.ResponseWriter, data []byte) error {
-	w.Header().Set("Content-Type", "application/cbor")
-	_, err := w.Write(data)
-	return err
 }

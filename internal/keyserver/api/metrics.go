@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package keyserver
+package api
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"claviger/internal/audit"
+	"claviger/internal/keyserver"
 )
 
 // metrics are the server's counters. No label ever holds a key, a client or
@@ -24,7 +24,6 @@ type metrics struct {
 	seconds   *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
 	alarms    *prometheus.CounterVec
-	sealed    prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -43,7 +42,6 @@ func newMetrics() *metrics {
 		alarms: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "claviger_alarms_total", Help: "Alarms by kind.",
 		}, []string{"kind"}),
-		sealed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "claviger_sealed", Help: "1 while the server is sealed."}),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "claviger_build_info", Help: "Always 1."}, []string{"version"})
 	version := "(devel)"
@@ -51,8 +49,7 @@ func newMetrics() *metrics {
 		version = info.Main.Version
 	}
 	build.WithLabelValues(version).Set(1)
-	m.sealed.Set(1)
-	m.registry.MustRegister(m.requests, m.seconds, m.decisions, m.alarms, m.sealed, build,
+	m.registry.MustRegister(m.requests, m.seconds, m.decisions, m.alarms, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -66,10 +63,19 @@ func (m *metrics) request(route string, err error, took time.Duration) {
 	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
-func (m *metrics) decision(l audit.Leaf) {
-	if l.Kind == audit.Decision {
-		m.decisions.WithLabelValues(actionLabel(l.Action), l.Decision).Inc()
-	}
+// watch adds what is asked of the server when somebody reads.
+func (m *metrics) watch(sealed func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "claviger_sealed", Help: "1 while the server is sealed."}, func() float64 {
+		if sealed() {
+			return 1
+		}
+		return 0
+	}))
+}
+
+// Decision counts a decision: with Alarm it makes metrics a keyserver.Meter.
+func (m *metrics) Decision(action, decision string) {
+	m.decisions.WithLabelValues(actionLabel(action), decision).Inc()
 }
 
 // actionLabel keeps the label's values to those listed here: an admin's body can
@@ -82,7 +88,8 @@ func actionLabel(action string) string {
 	return "propose"
 }
 
-func (m *metrics) alarm(kind string) { m.alarms.WithLabelValues(kind).Inc() }
+// Alarm counts an alarm.
+func (m *metrics) Alarm(kind string) { m.alarms.WithLabelValues(kind).Inc() }
 
 func (s *Server) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
@@ -91,7 +98,7 @@ func (s *Server) metricsHandler() http.Handler {
 		writeJSON(w, http.StatusOK, map[string]any{"schema": 1, "status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := s.with(r.Context(), func(_ context.Context, c *Core) error { return c.usable() })
+		err := s.With(r.Context(), func(_ context.Context, c *keyserver.Core) error { return c.Usable() })
 		if err != nil {
 			s.fail(w, err)
 			return

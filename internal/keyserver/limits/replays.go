@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package keyserver
+package limits
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -17,14 +18,18 @@ const (
 	maxAnswers = 64 << 20 // bytes of answers
 	// replayMargin is how long a request is remembered beyond its not-after.
 	// Steps of the wall clock back by more than clockStep void it altogether
-	// (identity.refresh), so smaller ones are all that the margin has to cover.
+	// (keyserver's identity), so smaller ones are all that the margin has to cover.
 	replayMargin = 5 * time.Second
 )
 
-// replays remembers each verified request until its not-after has gone by on the
+// ErrRepeat means that the request was answered and the answer is gone, or the
+// log has moved since.
+var ErrRepeat = errors.New("this request was made before; make a new one")
+
+// Replays remembers each verified request until its not-after has gone by on the
 // boot clock, which nobody sets, and the newest answers, so that a retry gets
 // the same bytes and nothing is decided or logged twice.
-type replays struct {
+type Replays struct {
 	clock clock.Clock
 	most  int // requests remembered at once
 	bytes int // of answers held at once
@@ -44,18 +49,19 @@ type heldAnswer struct {
 	answer []byte
 }
 
-func newReplays(c clock.Clock) *replays {
-	return &replays{
+// NewReplays returns a memory with the bounds of a server.
+func NewReplays(c clock.Clock) *Replays {
+	return &Replays{
 		clock: c, most: maxSeen, bytes: maxAnswers, running: map[wire.Hash]bool{}, seen: map[wire.Hash]bool{},
 		due: map[int64][]wire.Hash{}, answers: map[wire.Hash]heldAnswer{},
 	}
 }
 
-// begin takes a request in. A repeat returns the answer if it is held and the
+// Begin takes a request in. A repeat returns the answer if it is held and the
 // log's head is still where it was; ErrBusy while the first one runs; otherwise
-// ErrRefused, and the client asks anew. Whoever gets neither answer nor error
-// calls finish.
-func (r *replays) begin(id wire.Hash, now wire.Epoch) ([]byte, error) {
+// ErrRepeat, and the client asks anew. Whoever gets neither answer nor error
+// calls Finish.
+func (r *Replays) Begin(id wire.Hash, now wire.Epoch) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sweep()
@@ -63,7 +69,7 @@ func (r *replays) begin(id wire.Hash, now wire.Epoch) ([]byte, error) {
 	case ok && held.epoch == now:
 		return held.answer, nil
 	case r.seen[id]:
-		return nil, fmt.Errorf("%w: this request was made before; make a new one", ErrRefused)
+		return nil, ErrRepeat
 	case r.running[id]:
 		return nil, fmt.Errorf("%w: this request is being answered", ErrBusy)
 	case len(r.seen)+len(r.running) >= r.most:
@@ -73,9 +79,9 @@ func (r *replays) begin(id wire.Hash, now wire.Epoch) ([]byte, error) {
 	return nil, nil
 }
 
-// verified notes that a running request is genuine and how long it would be
+// Verified notes that a running request is genuine and how long it would be
 // good for: only such requests take room for longer than they run.
-func (r *replays) verified(id wire.Hash, left time.Duration) {
+func (r *Replays) Verified(id wire.Hash, left time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.running[id] && !r.seen[id] {
@@ -85,9 +91,9 @@ func (r *replays) verified(id wire.Hash, left time.Duration) {
 	}
 }
 
-// finish keeps the answer, or forgets a request that ended without one so that
+// Finish keeps the answer, or forgets a request that ended without one so that
 // the same bytes may be tried again.
-func (r *replays) finish(id wire.Hash, answer []byte, epoch wire.Epoch) {
+func (r *Replays) Finish(id wire.Hash, answer []byte, epoch wire.Epoch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.running, id)
@@ -107,14 +113,14 @@ func (r *replays) finish(id wire.Hash, answer []byte, epoch wire.Epoch) {
 	}
 }
 
-func (r *replays) drop(id wire.Hash) {
+func (r *Replays) drop(id wire.Hash) {
 	r.size -= len(r.answers[id].answer)
 	delete(r.answers, id)
 }
 
 // sweep forgets what can't be replayed any more. Its cost is that of the
 // seconds that are remembered, about seventy, and of what it forgets.
-func (r *replays) sweep() {
+func (r *Replays) sweep() {
 	now := int64(r.clock.Boot() / time.Second)
 	for second, ids := range r.due {
 		if second > now {

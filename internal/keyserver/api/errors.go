@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+
+	"claviger/internal/audit"
+	"claviger/internal/keyserver"
+	"claviger/internal/wire"
+)
+
+// apiError is the unsigned error of the API.
+type apiError struct {
+	Code      string `json:"code"`
+	Message   string `json:"message"`
+	Retryable bool   `json:"retryable"`
+}
+
+// classify maps an error to a status and a code.
+func classify(err error) (int, apiError) {
+	message := err.Error()
+	switch {
+	case errors.Is(err, errNoRoute):
+		return http.StatusNotFound, apiError{"not-found", message, false}
+	case errors.Is(err, keyserver.ErrSealed):
+		return http.StatusServiceUnavailable, apiError{"sealed", keyserver.ErrSealed.Error() + "; someone has to unseal it: claviger unseal", true}
+	case errors.Is(err, keyserver.ErrUnproved):
+		return http.StatusUnauthorized, apiError{"unauthenticated", message, false}
+	case errors.Is(err, keyserver.ErrDenied):
+		return http.StatusForbidden, apiError{"denied", message, false}
+	case errors.Is(err, keyserver.ErrRefused):
+		return http.StatusConflict, apiError{"refused", message, false}
+	case errors.Is(err, errTooLarge):
+		return http.StatusRequestEntityTooLarge, apiError{"too-large", message, false}
+	case errors.Is(err, keyserver.ErrBusy), errors.Is(err, audit.ErrBusy):
+		return http.StatusTooManyRequests, apiError{"busy", message, true}
+	case errors.Is(err, keyserver.ErrMalformed), errors.Is(err, wire.ErrMalformed):
+		return http.StatusBadRequest, apiError{"malformed", message, false}
+	case errors.Is(err, keyserver.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
+		// Paths and causes are the operator's, not the caller's.
+		return http.StatusServiceUnavailable, apiError{"unavailable", "the server can't answer now; its log says why", true}
+	}
+	return http.StatusInternalServerError, apiError{"internal", "the server could not do this; its log says why", true}
+}
+
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	status, e := classify(err)
+	if e.Code == "internal" || errors.Is(err, keyserver.ErrUnavailable) {
+		s.logger.Error("Request failed", "error", err)
+	}
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, status, map[string]any{"error": e})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client has gone; nothing to tell it
+}
+
+func writeCBOR(w http.ResponseWriter, data []byte) error {
+	w.Header().Set("Content-Type", "application/cbor")
+	_, err := w.Write(data)
+	return err
+}

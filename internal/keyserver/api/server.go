@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"claviger/internal/authn"
+	"claviger/internal/clock"
+	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/datadir"
+	"claviger/internal/keyserver/limits"
+	"claviger/internal/pki/tlscert"
+	"claviger/internal/root"
+	"claviger/internal/secret"
+	"claviger/internal/wire"
+)
+
+const (
+	shutdownGrace  = 10 * time.Second
+	closeGrace     = 30 * time.Second // to anchor and close the audit log at the end
+	maxConnections = 8192
+)
+
+// Listeners that a Server answers on. API is required.
+type Listeners struct {
+	API     net.Listener // native API, TLS 1.3
+	Metrics net.Listener // Prometheus, plain HTTP on loopback
+	Control net.Listener // Unix socket: seal, unseal, status
+}
+
+// Server is a key server with its native API. Its life, from Unseal to Seal, is
+// that of the keyserver.Server in it. It is safe for concurrent use.
+type Server struct {
+	*keyserver.Server
+	clock   clock.Clock
+	logger  *slog.Logger
+	cert    tls.Certificate
+	admins  *authn.AdminVerifier
+	enrolls *limits.Sources
+	metrics *metrics
+	unseal  unsealer
+}
+
+// New returns a sealed server. Without a certificate it makes one for itself,
+// new at each start; the options' TLSKey and Meter are set here.
+func New(o keyserver.Options, given *tls.Certificate) (*Server, error) {
+	cert, spki, err := certificate(given, o.Clock)
+	if err != nil {
+		return nil, err
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := newMetrics()
+	o.TLSKey, o.Meter = spki, m
+	s := &Server{
+		Server: keyserver.New(o), clock: o.Clock, logger: o.Logger, cert: cert, metrics: m,
+		admins: authn.NewAdminVerifier(o.Domain, spki, o.Clock), enrolls: limits.NewSources(o.Clock),
+		unseal: unsealer{dir: datadir.Dir(o.Dir).Root(), shares: map[int]*secret.Bytes{}},
+	}
+	m.watch(s.Sealed)
+	return s, nil
+}
+
+func certificate(given *tls.Certificate, c clock.Clock) (cert tls.Certificate, spki wire.Hash, err error) {
+	if given == nil {
+		return tlscert.SelfSigned(c)
+	}
+	leaf, err := x509.ParseCertificate(given.Certificate[0])
+	if err != nil {
+		return cert, spki, fmt.Errorf("read TLS certificate: %w", err)
+	}
+	return *given, wire.KeyHash(leaf.PublicKey), nil
+}
+
+// Unseal opens the server with the root secret, which the server owns from then
+// on, also if this fails, and forgets what shares were brought.
+func (s *Server) Unseal(ctx context.Context, r *root.Secret) error {
+	err := s.Server.Unseal(ctx, r)
+	if err == nil {
+		s.unseal.drop()
+	}
+	return err
+}
+
+// Serve answers until ctx ends, then lets running requests finish, seals the
+// server and returns.
+func (s *Server) Serve(ctx context.Context, l Listeners) error {
+	servers := []*http.Server{s.apiServer()}
+	listeners := []net.Listener{tls.NewListener(limits.Listener(l.API, maxConnections), tlscert.ServerConfig(s.cert))}
+	if l.Metrics != nil {
+		servers, listeners = append(servers, plainServer(s.metricsHandler())), append(listeners, l.Metrics)
+	}
+	if l.Control != nil {
+		servers, listeners = append(servers, plainServer(s.controlHandler())), append(listeners, l.Control)
+	}
+	ended := make(chan error, len(servers))
+	for i, srv := range servers {
+		go func() { ended <- srv.Serve(listeners[i]) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-ended:
+		err = fmt.Errorf("serve: %w", err)
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	for _, srv := range servers {
+		if serr := srv.Shutdown(grace); serr != nil {
+			_ = srv.Close() // the grace is over: what still runs is cut
+		}
+	}
+	s.unseal.drop()
+	// The grace may be used up by now; the last anchor must not depend on it.
+	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer cancelLast()
+	return errors.Join(err, s.Seal(last))
+}
+
+func (s *Server) apiServer() *http.Server {
+	return &http.Server{
+		Handler: s.handler(), ConnContext: newConnContext, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second,
+		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+		// HTTP/1.1 costs half of HTTP/2 per request in net/http.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
+}
+
+func plainServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second}
+}

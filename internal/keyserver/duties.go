@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"claviger/internal/audit"
+	"claviger/internal/authn"
+	"claviger/internal/authority"
+	"claviger/internal/policy"
+	"claviger/internal/wire"
+)
+
+// execute does everything that is due: what the log orders, and what keeps the
+// server itself fresh.
+func (c *Core) execute(ctx context.Context) error {
+	return errors.Join(c.exec.Execute(ctx), c.own.refresh(), c.writeBudget(false))
+}
+
+func (c *Core) allKeys() []*authority.Key {
+	var out []*authority.Key
+	c.log.View(func(s *authority.State) {
+		out = make([]*authority.Key, 0, s.KeyCount())
+		for k := range s.Keys() {
+			out = append(out, k)
+		}
+	})
+	return out
+}
+
+// anchor fixes the audit log's checkpoint in the authority log, if it grew.
+func (c *Core) anchor(ctx context.Context) error {
+	if c.log == nil {
+		return nil
+	}
+	cp, err := c.audit.Checkpoint()
+	if err != nil {
+		return err
+	}
+	var have wire.Checkpoint
+	c.log.View(func(s *authority.State) { have, _ = s.Anchor(c.id) })
+	if cp.Checkpoint == have || cp.Size == 0 {
+		return nil
+	}
+	return c.ledger.Append(ctx, authority.KindAnchor, authority.Anchor{Server: c.id, Checkpoint: cp.Checkpoint})
+}
+
+// run keeps the server's own duties going until ctx ends.
+func (c *Core) run(ctx context.Context) {
+	minute, hour := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
+	defer minute.Stop()
+	defer hour.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-minute.C:
+			err = c.execute(ctx)
+		case <-hour.C:
+			err = c.anchor(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			c.dutyFailed(ctx, err)
+		}
+	}
+}
+
+// dutyFailed tells the operator, in log, metrics and audit log. The duty is
+// tried again every minute.
+func (c *Core) dutyFailed(ctx context.Context, err error) {
+	c.logger.Error("Duty failed", "error", err)
+	c.o.Meter.Alarm("duty")
+	c.alarm(ctx, "duty", err.Error())
+}
+
+// policyErrors raises the alarm over policies that could not be evaluated, and so
+// refused. The leaf comes once a minute: every request would bring one.
+func (c *Core) policyErrors(found []string) {
+	if len(found) == 0 {
+		return
+	}
+	c.logger.Error("Policy could not be evaluated; the request was refused", "error", found[0], "errors", len(found))
+	c.o.Meter.Alarm("policy")
+	now, last := int64(c.clock.Boot()), c.alarmed.Load()
+	if (last == 0 || now-last >= int64(time.Minute)) && c.alarmed.CompareAndSwap(last, max(now, 1)) {
+		leaf := c.alarmLeaf("policy", found[0])
+		if _, _, err := c.enter(leaf); err != nil {
+			c.logger.Error("Alarm could not be recorded", "error", err)
+		}
+	}
+}
+
+// alarm leaves a leaf that an operator has to look at; if even that fails, the
+// log says so already.
+func (c *Core) alarm(ctx context.Context, action, reason string) {
+	if err := c.record(ctx, c.alarmLeaf(action, reason)); err != nil {
+		c.logger.Error("Alarm could not be recorded", "error", err)
+	}
+}
+
+func (c *Core) alarmLeaf(action, reason string) audit.Leaf {
+	leaf := c.leaf(authn.LocalCaller(c.id.String()), audit.Alarm, action)
+	leaf.Reason = clip(reason)
+	return leaf
+}
+
+func vetPolicy(source []byte) error {
+	_, err := policy.Parse(source)
+	return err
+}
