@@ -22,7 +22,7 @@ const (
 	MaxParcel         = MaxRelease + 8<<10
 	MaxDelivery       = MaxSealedSize + 256
 	MaxBoardServers   = 16
-	MaxSendTokens     = 4
+	MaxSendTokens     = 16
 	SendTokenSize     = 16 // bytes
 	MaxTrouble        = 1 << 10
 	MaxRetryAfter     = 60 // seconds
