@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -43,7 +44,13 @@ type Signed struct {
 	Type       string      // the type string that was asked for; it is part of what is signed
 	Payload    []byte      // the message inside
 	Signatures []Signature // in the message's order
+
+	verified Verified
 }
+
+// Verified tells which signatures of a message were found good: bit i stands for
+// Signatures[i], so it says nothing without the very bytes of its message.
+type Verified uint32
 
 // Signature is one signature of a [Signed] message.
 type Signature struct {
@@ -179,17 +186,44 @@ func ParseSigned(typ string, msg []byte, limit int) (*Signed, error) {
 // Verify reports nil if the message carries a signature whose key id is that of
 // pub and which verifies over type and payload.
 func (s *Signed) Verify(pub crypto.PublicKey) error {
-	kid := KeyHash(pub)
-	if kid.IsZero() {
+	i := s.by(KeyHash(pub))
+	if i < 0 {
 		return ErrSignature
 	}
-	for _, sig := range s.Signatures {
-		if sig.KID == kid {
-			return s.check(sig, pub)
-		}
+	if s.verified&(1<<i) != 0 {
+		return nil
 	}
-	return ErrSignature
+	return s.check(s.Signatures[i], pub)
 }
+
+// by finds the signature of a key: its place, or -1.
+func (s *Signed) by(kid Hash) int {
+	if kid.IsZero() {
+		return -1
+	}
+	return slices.IndexFunc(s.Signatures, func(sig Signature) bool { return sig.KID == kid })
+}
+
+// VerifyAhead is Verify that remembers a good signature, so that every later
+// Verify with this key costs next to nothing: for who has a processor to spare
+// before the message's turn comes. The key id is the hash of the key, so what is
+// remembered can't serve another one. The message must not be changed afterwards,
+// nor read by others meanwhile.
+func (s *Signed) VerifyAhead(pub crypto.PublicKey) error {
+	if err := s.Verify(pub); err != nil {
+		return err
+	}
+	s.verified |= 1 << s.by(KeyHash(pub))
+	return nil
+}
+
+// Verified tells which signatures VerifyAhead or Trust has marked as good.
+func (s *Signed) Verified() Verified { return s.verified }
+
+// Trust marks signatures as good without a look at them. The caller knows that
+// VerifyAhead marked them on a message of the same type and the same bytes;
+// whoever can bring a mark here from elsewhere can forge the signature.
+func (s *Signed) Trust(v Verified) { s.verified |= v }
 
 func (s *Signed) check(sig Signature, pub crypto.PublicKey) error {
 	tbs := toBeSigned(s.Type, sig.protected, s.Payload)
