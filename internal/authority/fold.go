@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"claviger/internal/authority/ahead"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -100,10 +101,17 @@ func PolicyHash(source []byte) wire.Hash { return wire.Sum("policy", source) }
 // head is an error and changes nothing; a body that doesn't hold makes the
 // record void.
 func (s *State) Fold(link wire.Link, entry []byte, namer RevocationNamer) error {
-	if err := s.follows(link, entry); err != nil {
+	return s.FoldParsed(ahead.Parse(link, entry), namer)
+}
+
+// FoldParsed is Fold for a record that was parsed before its turn, and whose
+// signatures may have been verified. It asks for each of them all the same.
+func (s *State) FoldParsed(r *ahead.Record, namer RevocationNamer) error {
+	link := r.Link
+	if err := s.follows(link, r.Entry); err != nil {
 		return err
 	}
-	apply, err := s.plan(link, entry, namer)
+	apply, err := s.plan(r, namer)
 	switch {
 	case err == nil:
 		apply()
@@ -112,16 +120,16 @@ func (s *State) Fold(link wire.Link, entry []byte, namer RevocationNamer) error 
 	case link.Epoch.Generation != s.Epoch.Generation:
 		return fmt.Errorf("%w: record %d raises the generation and is void: %w", ErrLog, link.Epoch.Position, err)
 	default:
-		s.Voids = append(s.Voids, newVoid(link.Epoch, entry, err))
+		s.Voids = append(s.Voids, newVoid(r, err))
 	}
 	s.advance(link)
 	return nil
 }
 
-func newVoid(at wire.Epoch, entry []byte, why error) Void {
-	v := Void{Epoch: at, Reason: why.Error()}
-	if _, body, err := parseEntry(entry); err == nil {
-		v.Kind = body.Kind
+func newVoid(r *ahead.Record, why error) Void {
+	v := Void{Epoch: r.Link.Epoch, Reason: why.Error()}
+	if r.Body != nil {
+		v.Kind = r.Body.Kind
 	}
 	if len(v.Reason) > maxVoidReason {
 		v.Reason = strings.ToValidUTF8(v.Reason[:maxVoidReason], "") + "…"
@@ -153,12 +161,12 @@ func (s *State) follows(link wire.Link, entry []byte) error {
 }
 
 // plan checks everything about a body and returns what it would do.
-func (s *State) plan(link wire.Link, entry []byte, namer RevocationNamer) (effect, error) {
-	signed, body, err := parseEntry(entry)
-	if err != nil {
-		return nil, err
+func (s *State) plan(r *ahead.Record, namer RevocationNamer) (effect, error) {
+	if r.Err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, r.Err)
 	}
-	in := input{entry: entry, signed: signed, body: body, link: link, admins: s.Members.Signers(signed)}
+	body, link := r.Body, r.Link
+	in := input{entry: r.Entry, signed: r.Signed, body: body, link: link, admins: s.Members.Signers(r.Signed)}
 	if err := s.timely(in); err != nil {
 		return nil, err
 	}
@@ -279,13 +287,9 @@ func (s *State) byServer(in *input) error {
 }
 
 func parseEntry(entry []byte) (*wire.Signed, *wire.Body, error) {
-	signed, err := wire.ParseSigned(wire.TypeBody, entry, wire.MaxBody)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	r := ahead.Parse(wire.Link{}, entry)
+	if r.Err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, r.Err)
 	}
-	body, err := wire.ParseBody(signed.Payload)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	return signed, body, nil
+	return r.Signed, r.Body, nil
 }

@@ -10,49 +10,16 @@ import (
 	"claviger/internal/wire"
 )
 
-// headRecord is what a server keeps outside the store: how far it has acted, and
-// on whose word.
-type headRecord struct {
-	_       struct{} `cbor:",toarray"`
-	Type    string
-	Domain  wire.DomainID
-	Epoch   wire.Epoch
-	Head    wire.Hash
-	Members wire.Hash // newest link of the member chain
-}
-
-// rollback is what a quorum signs to have a log taken that ends at Head.
-type rollback struct {
-	_      struct{} `cbor:",toarray"`
-	Type   string
-	Domain wire.DomainID
-	Epoch  wire.Epoch
-	Head   wire.Hash
-}
-
-const (
-	typeHead     = "claviger/v1/head"
-	typeRollback = "claviger/v1/accept-rollback"
-	maxHead      = 1 << 10
-)
-
 // readHead returns nil without an error if there is no head file.
-func (l *Log) readHead() (*headRecord, error) {
-	plain, err := l.head.Read([]byte(typeHead))
-	if errors.Is(err, atrest.ErrSeal) {
+func (l *Log) readHead() (*atrest.Head, error) {
+	seen, err := l.head.ReadHead()
+	if errors.Is(err, atrest.ErrSeal) || errors.Is(err, wire.ErrMalformed) {
 		return nil, fmt.Errorf("%w: head file: %w", ErrLog, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read head file: %w", err)
 	}
-	if plain == nil {
-		return nil, nil
-	}
-	var r headRecord
-	if err := wire.Unmarshal(plain, &r, maxHead); err != nil || r.Type != typeHead || r.Domain != l.o.Domain {
-		return nil, fmt.Errorf("%w: head file: %w", ErrLog, wire.ErrMalformed)
-	}
-	return &r, nil
+	return seen, nil
 }
 
 // extendsHead holds that the log goes on from what this server acted on, or that
@@ -77,7 +44,7 @@ func (l *Log) extendsHead() error {
 
 // extends reports nil if the log that s was folded from goes on from what was
 // seen.
-func (s *State) extends(seen *headRecord) error {
+func (s *State) extends(seen *atrest.Head) error {
 	if seen == nil {
 		return fmt.Errorf("%w: the head file is missing, so nothing shows that the store is not an old copy", ErrLog)
 	}
@@ -106,10 +73,8 @@ func (l *Log) remember() error {
 	if l.o.HeadPath == "" {
 		return nil
 	}
-	r := headRecord{
-		Type: typeHead, Domain: l.o.Domain, Epoch: l.state.Epoch, Head: l.state.Head, Members: l.state.Members.Newest,
-	}
-	if err := l.head.Write(wire.Marshal(r), []byte(typeHead)); err != nil {
+	h := atrest.Head{Epoch: l.state.Epoch, Head: l.state.Head, Members: l.state.Members.Newest}
+	if err := l.head.WriteHead(h); err != nil {
 		return fmt.Errorf("write head file: %w", err)
 	}
 	return nil
@@ -119,26 +84,26 @@ func (l *Log) remember() error {
 // claviger/v1/accept-rollback) so that a server without a head file, or with one
 // ahead of its store, may start on this head.
 func AcceptRollback(domain wire.DomainID, epoch wire.Epoch, head wire.Hash) []byte {
-	return wire.Marshal(rollback{Type: typeRollback, Domain: domain, Epoch: epoch, Head: head})
+	return wire.Marshal(atrest.Rollback{Type: TypeRollback, Domain: domain, Epoch: epoch, Head: head})
 }
 
 // TypeRollback is the type string of an [AcceptRollback] message.
-const TypeRollback = typeRollback
+const TypeRollback = atrest.TypeRollback
 
 // accepts reports nil if a quorum has signed that the log may end at s.
 func (s *State) accepts(signed []byte) error {
-	parsed, err := wire.ParseSigned(typeRollback, signed, maxHead*8)
+	parsed, err := wire.ParseSigned(TypeRollback, signed, atrest.MaxHead*8)
 	if err != nil {
 		return err
 	}
 	if err := s.Members.Quorum(parsed); err != nil {
 		return err
 	}
-	var r rollback
-	if err := wire.Unmarshal(parsed.Payload, &r, maxHead); err != nil {
+	var r atrest.Rollback
+	if err := wire.Unmarshal(parsed.Payload, &r, atrest.MaxHead); err != nil {
 		return err
 	}
-	if r.Type != typeRollback || r.Domain != s.Members.Domain || r.Epoch != s.Epoch || r.Head != s.Head {
+	if r.Type != TypeRollback || r.Domain != s.Members.Domain || r.Epoch != s.Epoch || r.Head != s.Head {
 		return fmt.Errorf("%w: the accepted head is another one", ErrRefused)
 	}
 	return nil

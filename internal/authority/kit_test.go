@@ -189,7 +189,7 @@ func (k *kit) force(edit func(*wire.Link), entry []byte) {
 	if edit != nil {
 		edit(&link)
 	}
-	if err := k.store.Append(k.t.Context(), link.Epoch.Position-1, k.log.record(link, entry)); err != nil {
+	if err := k.store.Append(k.t.Context(), link.Epoch.Position-1, k.log.bodies.SealRecord(link, entry)); err != nil {
 		k.t.Fatal(err)
 	}
 }

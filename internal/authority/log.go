@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"claviger/internal/authority/ahead"
 	"claviger/internal/authority/atrest"
 	"claviger/internal/clock"
 	"claviger/internal/members"
@@ -60,6 +62,8 @@ type Log struct {
 	pending atrest.Box
 	head    atrest.File
 
+	keys atomic.Pointer[ahead.Keys] // of the newest members: whose signatures can be verified ahead
+
 	writing sync.Mutex // who changes the state: one at a time, store and all
 	ready   bool       // Open and Create are done, so the head file follows the state
 
@@ -84,7 +88,7 @@ func Create(ctx context.Context, o Options, genesis []byte) (*Log, error) {
 		return nil, fmt.Errorf("%w: the genesis is another domain's", ErrLog)
 	}
 	l.state = state
-	if err := o.Store.Append(ctx, 0, l.record(link, genesis)); err != nil {
+	if err := o.Store.Append(ctx, 0, l.bodies.SealRecord(link, genesis)); err != nil {
 		return nil, fmt.Errorf("write genesis: %w", err)
 	}
 	l.ready = true
@@ -181,11 +185,11 @@ func (l *Log) Append(ctx context.Context, entry []byte) (wire.Epoch, error) {
 
 func (l *Log) append(ctx context.Context, entry []byte) (wire.Epoch, error) {
 	link := l.nextLink(entry)
-	apply, err := l.state.plan(link, entry, l.o.Namer)
+	apply, err := l.state.plan(ahead.Parse(link, entry), l.o.Namer)
 	if err != nil {
 		return wire.Epoch{}, err
 	}
-	err = l.o.Store.Append(ctx, l.state.Epoch.Position, l.record(link, entry))
+	err = l.o.Store.Append(ctx, l.state.Epoch.Position, l.bodies.SealRecord(link, entry))
 	if err != nil && (errors.Is(err, store.ErrConflict) || !l.landed(ctx, link)) {
 		return wire.Epoch{}, fmt.Errorf("append record %d: %w", link.Epoch.Position, err)
 	}
@@ -231,10 +235,6 @@ func (l *Log) nextLink(entry []byte) wire.Link {
 		link.Epoch.Generation++
 	}
 	return link
-}
-
-func (l *Log) record(link wire.Link, entry []byte) []byte {
-	return wire.Marshal(wire.Record{Link: link, Sealed: l.bodies.Seal(entry, wire.Marshal(link))})
 }
 
 // Refresh takes in what other servers have appended. ErrLog: the store shows

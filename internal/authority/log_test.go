@@ -53,7 +53,7 @@ func TestGenesisOfAnotherDomainUnderThisSeal(t *testing.T) {
 			Type: wire.TypeRecord, Epoch: wire.Epoch{Generation: 1, Position: 1}, Time: k.clock.Now().UnixMilli(),
 			Server: k.s1.id(), Content: wire.EntryHash(entry),
 		}
-		if _, err := k.withRecords([][]byte{k.log.record(link, entry)}).open(); err == nil {
+		if _, err := k.withRecords([][]byte{k.log.bodies.SealRecord(link, entry)}).open(); err == nil {
 			t.Errorf("opened a log that begins with %s", name)
 		}
 	}

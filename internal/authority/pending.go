@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"claviger/internal/authority/ahead"
 	"claviger/internal/members"
 	"claviger/internal/store"
 	"claviger/internal/wire"
@@ -178,7 +179,7 @@ func (l *Log) Pending(ctx context.Context) ([]Pending, error) {
 func (l *Log) Check(entry []byte) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	_, err := l.state.plan(l.nextLink(entry), entry, l.o.Namer)
+	_, err := l.state.plan(ahead.Parse(l.nextLink(entry), entry), l.o.Namer)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"claviger/internal/authority/ahead"
 	"claviger/internal/store"
 	"claviger/internal/wire"
 )
@@ -24,30 +25,30 @@ func (l *Log) catchUp(ctx context.Context) error {
 }
 
 func (l *Log) readOn(ctx context.Context) error {
-	var batch []*wire.Opened
+	var batch []*ahead.Record
 	from, known, size := uint64(1), l.state == nil, 0
 	if l.state != nil {
 		from = l.state.Epoch.Position
 	}
-	for rec, err := range l.o.Store.Read(ctx, from, false) {
-		if err != nil {
-			return errors.Join(l.fold(batch), fmt.Errorf("read the log: %w", err))
+	for r, err := range ahead.Map(l.o.Store.Read(ctx, from, false), l.prepare) {
+		if err != nil && !errors.Is(err, ErrLog) {
+			err = fmt.Errorf("read the log: %w", err)
 		}
-		opened, err := l.open(rec)
 		if err == nil && !known {
-			if known = true; opened.Link.Hash() == l.state.Head {
+			if known = true; r.Link.Hash() == l.state.Head {
 				continue
 			}
-			err = fmt.Errorf("%w: the store holds another record %d than before", ErrLog, rec.Index)
+			err = fmt.Errorf("%w: the store holds another record %d than before", ErrLog, from)
 		}
 		if err == nil {
-			err = l.notAhead(opened.Link)
+			err = l.notAhead(r.Link)
 		}
 		if err != nil {
 			return errors.Join(l.fold(batch), err)
 		}
-		batch = append(batch, opened)
-		if size += len(rec.Data); size >= batchSize {
+		batch = append(batch, r)
+		// The genesis alone: the keys that it names are those of what follows.
+		if size += len(r.Entry); size >= batchSize || l.state == nil {
 			if err := l.fold(batch); err != nil {
 				return err
 			}
@@ -60,6 +61,20 @@ func (l *Log) readOn(ctx context.Context) error {
 	return l.fold(batch)
 }
 
+// prepare opens a record and does what can be done with it before its turn. It
+// runs on several goroutines, and so must not touch the state.
+func (l *Log) prepare(rec store.Record) (*ahead.Record, error) {
+	opened, err := l.open(rec)
+	if err != nil {
+		return nil, err
+	}
+	r := ahead.Parse(opened.Link, opened.Entry)
+	if keys := l.keys.Load(); keys != nil {
+		r.Verify(*keys)
+	}
+	return r, nil
+}
+
 func (l *Log) notAhead(link wire.Link) error {
 	if ahead := time.UnixMilli(link.Time).Sub(l.o.Clock.Now()); ahead > maxAhead {
 		return fmt.Errorf("%w: record %d is %s ahead of this machine's clock; set the clock right", ErrAhead, link.Epoch.Position, ahead.Round(time.Second))
@@ -69,28 +84,30 @@ func (l *Log) notAhead(link wire.Link) error {
 
 // fold takes records into the state, all before anybody sees it, and notes them
 // in the head file.
-func (l *Log) fold(batch []*wire.Opened) error {
+func (l *Log) fold(batch []*ahead.Record) error {
 	if len(batch) == 0 {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, o := range batch {
-		if err := l.take(o); err != nil {
+	for _, r := range batch {
+		if err := l.take(r); err != nil {
 			return err
 		}
 	}
+	keys := ahead.KeysOf(l.state.Members)
+	l.keys.Store(&keys)
 	if !l.ready {
 		return nil
 	}
 	return l.acted()
 }
 
-func (l *Log) take(o *wire.Opened) error {
+func (l *Log) take(r *ahead.Record) error {
 	if l.state != nil {
-		return l.state.Fold(o.Link, o.Entry, l.o.Namer)
+		return l.state.FoldParsed(r, l.o.Namer)
 	}
-	state, err := Found(o.Link, o.Entry)
+	state, err := Found(r.Link, r.Entry)
 	if err != nil {
 		return err
 	}
@@ -101,21 +118,12 @@ func (l *Log) take(o *wire.Opened) error {
 	return nil
 }
 
-// open unseals a record. Its AAD is the whole link, so a record that was moved or
-// changed in any byte does not open.
 func (l *Log) open(rec store.Record) (*wire.Opened, error) {
-	r, err := wire.ParseRecord(rec.Data)
+	opened, err := l.bodies.OpenRecord(rec.Index, rec.Data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: record %d was changed: %w", ErrLog, rec.Index, err)
+		return nil, fmt.Errorf("%w: %w", ErrLog, err)
 	}
-	if r.Link.Epoch.Position != rec.Index {
-		return nil, fmt.Errorf("%w: record %d stands where record %d belongs", ErrLog, r.Link.Epoch.Position, rec.Index)
-	}
-	entry, err := l.bodies.Open(r.Sealed, wire.Marshal(r.Link))
-	if err != nil {
-		return nil, fmt.Errorf("%w: record %d: %w", ErrLog, rec.Index, err)
-	}
-	return &wire.Opened{Link: r.Link, Entry: entry}, nil
+	return opened, nil
 }
 
 // Records returns up to limit records from a position on, opened: what admins

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"claviger/internal/authority/atrest"
 	"claviger/internal/members"
 	"claviger/internal/store"
 	"claviger/internal/store/bbolt"
@@ -163,11 +164,11 @@ func TestForeignHeadRecords(t *testing.T) {
 	k := grown(t)
 	head := k.log.head
 	for name, r := range map[string]any{
-		"of another domain": headRecord{Type: typeHead, Domain: wire.DomainID{1}, Epoch: k.epoch(), Head: k.state().Head},
-		"of another type":   headRecord{Type: typeRollback, Domain: k.domain, Epoch: k.epoch(), Head: k.state().Head},
-		"of another shape":  rollback{Type: typeHead, Domain: k.domain, Epoch: k.epoch(), Head: k.state().Head},
+		"of another domain": atrest.Head{Type: atrest.TypeHead, Domain: wire.DomainID{1}, Epoch: k.epoch(), Head: k.state().Head},
+		"of another type":   atrest.Head{Type: TypeRollback, Domain: k.domain, Epoch: k.epoch(), Head: k.state().Head},
+		"of another shape":  atrest.Rollback{Type: atrest.TypeHead, Domain: k.domain, Epoch: k.epoch(), Head: k.state().Head},
 	} {
-		if err := head.Write(wire.Marshal(r), []byte(typeHead)); err != nil {
+		if err := head.Write(wire.Marshal(r), []byte(atrest.TypeHead)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := k.open(); !errors.Is(err, ErrLog) {
@@ -218,7 +219,7 @@ func TestAcceptRollback(t *testing.T) {
 		"another epoch":    sign(TypeRollback, elsewhere, k.ann, k.bob),
 		"another head":     sign(TypeRollback, AcceptRollback(k.domain, at, wire.Hash{1}), k.ann, k.bob),
 		"another domain":   sign(TypeRollback, AcceptRollback(wire.DomainID{1}, at, head), k.ann, k.bob),
-		"a head record":    sign(TypeRollback, wire.Marshal(rollback{Type: typeHead, Domain: k.domain, Epoch: at, Head: head}), k.ann, k.bob),
+		"a head record":    sign(TypeRollback, wire.Marshal(atrest.Rollback{Type: atrest.TypeHead, Domain: k.domain, Epoch: at, Head: head}), k.ann, k.bob),
 		"with a tail":      sign(TypeRollback, append(bytes.Clone(message), 0), k.ann, k.bob),
 		"the present head": sign(TypeRollback, AcceptRollback(k.domain, k.epoch(), k.state().Head), k.ann, k.bob),
 	}

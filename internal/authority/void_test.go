@@ -197,7 +197,7 @@ func TestBadLinksStopTheLog(t *testing.T) {
 			if test.edit != nil {
 				test.edit(&link)
 			}
-			if err := k.store.Append(t.Context(), 2, k.log.record(link, entry)); err != nil {
+			if err := k.store.Append(t.Context(), 2, k.log.bodies.SealRecord(link, entry)); err != nil {
 				t.Fatal(err)
 			}
 			if err := k.log.Refresh(t.Context()); !errors.Is(err, test.want) {
