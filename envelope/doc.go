@@ -39,7 +39,7 @@
 // # Errors
 //
 // [ErrFormat], [ErrNoKey] and [ErrIntegrity] are all that a hostile ciphertext can
-// cause. Trouble of a source, destination or Wrapper comes back wrapped.
+// cause; [ErrVersion] is an ErrFormat that a newer package may read. Trouble of a source, destination or Wrapper comes back wrapped.
 //
 // # Threat notes
 //

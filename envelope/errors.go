@@ -14,6 +14,9 @@ var (
 	// suite or flag that this package doesn't know. It depends on public bytes
 	// only.
 	ErrFormat = errors.New("not a ciphertext of a known format")
+	// ErrVersion says that the input may be of this format, in a version or suite
+	// that this package doesn't know: a newer one may. It is an ErrFormat.
+	ErrVersion = fmt.Errorf("%w: it is of another version", ErrFormat)
 	// ErrNoKey says that the input is well-formed, but names no key that the
 	// Unwrapper has. An Unwrapper returns it, wrapped or not.
 	ErrNoKey = errors.New("no key at hand opens this ciphertext")

@@ -58,8 +58,11 @@ func InspectField(ciphertext []byte) (Ref, error) {
 
 // parseField returns a Ref that refers to b.
 func parseField(b []byte) (Ref, []byte, error) {
-	if len(b) < fieldFixed || b[0] != fieldMagic || b[1] != version {
+	if len(b) < fieldFixed || b[0] != fieldMagic {
 		return Ref{}, nil, ErrFormat
+	}
+	if b[1] != version {
+		return Ref{}, nil, ErrVersion
 	}
 	r, message, err := parseRef(b[fieldFixed:])
 	if err != nil {

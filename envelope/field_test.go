@@ -75,7 +75,9 @@ func TestFieldEveryBit(t *testing.T) {
 		got, err := k.OpenField(bad, nil)
 		want := ErrIntegrity
 		switch at := bit / 8; {
-		case at < 2, at == 2 && bit%8 > 0:
+		case at == 1:
+			want = ErrVersion
+		case at < 1, at == 2 && bit%8 > 0:
 			want = ErrFormat
 		case at > 2 && at < 27, at == 29:
 			want = ErrNoKey

@@ -106,7 +106,7 @@ func parseFixed(b []byte) (int, error) {
 		return 0, ErrFormat
 	}
 	if b[len(magic)] != version || b[len(magic)+1] != suite || b[len(magic)+2] != anyOf {
-		return 0, ErrFormat
+		return 0, ErrVersion
 	}
 	if len(b) < headerFixed {
 		return 0, ErrIntegrity

@@ -130,11 +130,11 @@ func TestHeaderRules(t *testing.T) {
 		{"nothing", nil, ErrFormat},
 		{"magic cut", raw[:10], ErrFormat},
 		{"magic", mutate(raw, set(0, 'X')), ErrFormat},
-		{"version 0", mutate(raw, set(8, 0)), ErrFormat},
-		{"version 2", mutate(raw, set(8, 2)), ErrFormat},
-		{"suite 0", mutate(raw, set(9, 0)), ErrFormat},
-		{"suite 2", mutate(raw, set(9, 2)), ErrFormat},
-		{"reserved opening rule", mutate(raw, set(10, 1)), ErrFormat},
+		{"version 0", mutate(raw, set(8, 0)), ErrVersion},
+		{"version 2", mutate(raw, set(8, 2)), ErrVersion},
+		{"suite 0", mutate(raw, set(9, 0)), ErrVersion},
+		{"suite 2", mutate(raw, set(9, 2)), ErrVersion},
+		{"reserved opening rule", mutate(raw, set(10, 1)), ErrVersion},
 		{"reserved flag", mutate(raw, set(14, 2)), ErrFormat},
 		{"all flags", mutate(raw, set(14, 0xff)), ErrFormat},
 		{"cut in the fixed part", raw[:11], ErrIntegrity},
@@ -163,6 +163,9 @@ func TestHeaderRules(t *testing.T) {
 	for _, c := range cases {
 		_, err := ReadHeader(bytes.NewReader(c.raw))
 		wantErr(t, c.name, err, c.want)
+		if c.want == ErrFormat && errors.Is(err, ErrVersion) {
+			t.Errorf("%s: passes for another version", c.name)
+		}
 		if _, err := parseHeader(c.raw); !errors.Is(err, c.want) {
 			t.Errorf("%s: parseHeader: %v, want %v", c.name, err, c.want)
 		}
