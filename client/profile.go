@@ -3,7 +3,6 @@
 package client
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 
 	"claviger/client/internal/keep"
+	"claviger/internal/strictjson"
 	"claviger/internal/wire"
 )
 
@@ -77,10 +77,8 @@ func OpenProfile(dir string) (*Profile, error) {
 
 func parseProfile(dir string, data []byte) (*Profile, error) {
 	var f profileFile
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&f); err != nil || decoder.More() {
-		return nil, fmt.Errorf("open profile %s: %s is malformed", dir, fileProfile)
+	if err := strictjson.Decode(data, &f); err != nil {
+		return nil, fmt.Errorf("open profile %s: %s is malformed: %w", dir, fileProfile, err)
 	}
 	p := &Profile{
 		Dir: dir, Demo: f.Demo, Domain: f.Domain, Addresses: f.Addresses, Client: f.Client, Keys: f.Keys,

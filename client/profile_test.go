@@ -43,6 +43,8 @@ func TestOpenProfile(t *testing.T) {
 		"key name":        {`payments/cards`, `payments/../cards`},
 		"key id":          {`"payments/cards"`, `"payments/cards","id":"00"`},
 		"only a cert":     {`"demo":false`, `"demo":false,"cert_file":"c"`},
+		"a field twice":   {`"demo":false`, `"demo":false,"demo":false`},
+		"another case":    {`"demo":false`, `"Demo":false`},
 		"something after": {`}]}`, `}]}{}`},
 		"cut":             {`}]}`, `}]`},
 	} {

@@ -3,7 +3,6 @@
 package admin
 
 import (
-	"bytes"
 	"crypto"
 	"encoding/hex"
 	"encoding/json"
@@ -18,6 +17,7 @@ import (
 	"claviger/internal/members"
 	"claviger/internal/root"
 	"claviger/internal/secret"
+	"claviger/internal/strictjson"
 	"claviger/internal/wire"
 )
 
@@ -158,13 +158,8 @@ func (p *Profile) decode(data []byte) error {
 		return fmt.Errorf("it is a profile of kind %q, not an admin's", start.Kind)
 	}
 	var j profileJSON
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&j); err != nil {
-		return fmt.Errorf("it has an unknown or wrong member: %w", err)
-	}
-	if d.More() {
-		return errors.New("something follows its end")
+	if err := strictjson.Decode(data, &j); err != nil {
+		return err
 	}
 	if !wire.ValidNamePart(j.Name) || len(j.Addresses) > maxAddresses {
 		return errors.New("its name or addresses are not usable")

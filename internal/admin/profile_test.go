@@ -77,6 +77,7 @@ func TestProfileWithoutAKeyFileIsLocked(t *testing.T) {
 
 func TestProfileIsStrict(t *testing.T) {
 	for name, c := range map[string]struct{ old, new string }{
+		"member twice": {`"demo"`, `"name":"x","demo"`}, "another case": {`"demo"`, `"Demo"`},
 		"unknown member": {`"demo"`, `"extra":1,"demo"`}, "newer schema": {`"schema": 1`, `"schema": 2`},
 		"another kind": {`"kind": "admin"`, `"kind": "client"`}, "no name": {`"alice"`, `""`},
 		"short domain": {`"demo": false`, `"demo":false,"domain":"00"`}, "trailing": {"}\n", "}{}"},

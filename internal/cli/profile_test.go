@@ -39,7 +39,7 @@ func TestProfileIsFound(t *testing.T) {
 	if err := os.MkdirAll(broken, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"future": `{"schema":2,"kind":"client"}`, "text": `hello`} {
+	for name, text := range map[string]string{"future": `{"schema":2,"kind":"client"}`, "text": `hello`, "twice": `{"schema":1,"kind":"client","kind":"admin"}`} {
 		dir := filepath.Join(broken, name)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -67,6 +67,7 @@ func TestProfileIsFound(t *testing.T) {
 		{"missing", "nobody", "", both, "", "no such file"},
 		{"no name", "no body", "", both, "", "is no name of a profile"},
 		{"newer", filepath.Join(broken, "future"), "", nil, "", "has schema 2; this program knows 1"},
+		{"a member twice", filepath.Join(broken, "twice"), "", nil, "", "a member is given twice"},
 		{"no JSON", filepath.Join(broken, "text"), "", nil, "", "is not a profile"},
 	}
 	for _, c := range cases {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"claviger/internal/strictjson"
 	"claviger/internal/wire"
 )
 
@@ -155,7 +156,11 @@ func readProfileInfo(dir string) (profileInfo, error) {
 		return profileInfo{}, fmt.Errorf("read profile: %w", err)
 	}
 	var info profileInfo
-	if err := json.Unmarshal(data, &info); err != nil {
+	err = strictjson.Check(data)
+	if err == nil {
+		err = json.Unmarshal(data, &info)
+	}
+	if err != nil {
 		return profileInfo{}, fmt.Errorf("read profile: %s is not a profile: %w", path, err)
 	}
 	if info.Schema != schemaVersion {
