@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -297,13 +298,25 @@ func send(client *http.Client, req *http.Request) (*http.Response, error) {
 	case errors.Is(err, tlscert.ErrPin):
 		return nil, fmt.Errorf("%w: %w", ErrIntegrity, tlscert.ErrPin)
 	default:
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, bare(err))
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
 	}
 	defer resp.Body.Close()
 	return nil, refusal(resp)
+}
+
+// bare is an error of the network without what the caller says anyway: the
+// request, and the address.
+func bare(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+		err = e.Err
+	}
+	return err
 }
 
 func refusal(resp *http.Response) error {

@@ -16,6 +16,7 @@ import (
 
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/members"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
@@ -237,6 +238,22 @@ func Offline(p *Profile) (*authority.State, error) {
 		return nil, fmt.Errorf("%w: the profile's copy of the log is missing or damaged; connect to a server once", ErrUnreachable)
 	}
 	return l.state, nil
+}
+
+// OfflineMembers is the membership as the profile saw it last, or as it was
+// founded: less than Offline tells, and there before a server was reached.
+func OfflineMembers(p *Profile) (*members.State, error) {
+	if !p.Joined() {
+		return nil, ErrNotJoined
+	}
+	chain, err := p.chain()
+	if err != nil {
+		return nil, err
+	}
+	if chain == nil {
+		return nil, fmt.Errorf("%w: this profile has not seen its domain yet", ErrUnreachable)
+	}
+	return members.Verify(chain, p.Domain)
 }
 
 // proof is what a refused history leaves behind, for other people to judge.

@@ -150,10 +150,10 @@ func newAdminShowCommand(e *env) *cobra.Command {
 				return err
 			}
 			r := adminShowResult{adminRow: rowOf(p)}
-			state, err := admin.Offline(p)
-			known := err == nil // a profile that has seen no server yet has only its key
+			m, err := admin.OfflineMembers(p)
+			known := err == nil // a profile that has not seen its domain yet has only its key
 			if known {
-				r.fill(p, state.Members)
+				r.fill(p, m)
 			}
 			if err := e.show(r); err != nil {
 				return err

@@ -32,11 +32,11 @@ func newAdminInviteCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			state, err := admin.Offline(p)
+			m, err := admin.OfflineMembers(p)
 			if err != nil {
 				return err
 			}
-			i := admin.Invite{Domain: p.Domain, Members: state.Members.Newest, Demo: p.Demo, Addresses: p.Addresses}
+			i := admin.Invite{Domain: p.Domain, Members: m.Newest, Demo: p.Demo, Addresses: p.Addresses}
 			if err := e.show(adminInviteResult{i.Text(), p.Domain.String(), p.Addresses}); err != nil {
 				return err
 			}

@@ -217,7 +217,7 @@ func TestDoctor(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(d.home.path("server"), "pki", "notes.txt"), key, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.fails(ExitFailure, "1 checks failed", "alice", "doctor", "--dir", d.home.path("server"))
+	d.fails(ExitFailure, "failed checks: 1", "alice", "doctor", "--dir", d.home.path("server"))
 	d.ok("alice", "backup", "create", "-o", d.home.path("backup"))
 	if info, err := os.Stat(d.home.path("backup")); err != nil || info.Size() == 0 || info.Mode().Perm() != 0o600 {
 		t.Errorf("backup: %v, %v", info, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"claviger/internal/admin"
+	"claviger/internal/admin/offline"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -100,32 +101,32 @@ func newAuditVerifyCommand(e *env) *cobra.Command {
 
 // verification takes what is believed from the profile: an admin's copy of the
 // log, or the member chain of a client.
-func (e *env) verification(receipts []string) (admin.Verification, error) {
+func (e *env) verification(receipts []string) (offline.Verification, error) {
 	client, err := e.isClient()
 	if err != nil {
-		return admin.Verification{}, err
+		return offline.Verification{}, err
 	}
 	if !client {
 		p, err := e.adminProfile()
 		if err != nil {
-			return admin.Verification{}, err
+			return offline.Verification{}, err
 		}
 		state, err := admin.Offline(p)
 		if err != nil {
-			return admin.Verification{}, err
+			return offline.Verification{}, err
 		}
-		return admin.VerificationOf(state, receipts), nil
+		return offline.Of(state, receipts), nil
 	}
 	dir, err := e.profileDir(kindClient)
 	if err != nil {
-		return admin.Verification{}, err
+		return offline.Verification{}, err
 	}
 	m, err := clientMembers(dir)
 	if err != nil {
-		return admin.Verification{}, err
+		return offline.Verification{}, err
 	}
 	e.warn("a client's profile knows no anchored checkpoints: that nothing is missing at the end is not checked")
-	return admin.Verification{Members: m, Receipts: receipts}, nil
+	return offline.Verification{Members: m, Receipts: receipts}, nil
 }
 
 // clientMembers verifies the member chain that a client's profile keeps.
@@ -149,7 +150,7 @@ func clientMembers(dir string) (*members.State, error) {
 	return members.Verify(chain, wire.DomainID(domain))
 }
 
-func runVerification(v admin.Verification, paths []string) (verifyResult, error) {
+func runVerification(v offline.Verification, paths []string) (verifyResult, error) {
 	r := verifyResult{Logs: []logRow{}, Faults: []faultRow{}, Anchors: len(v.Anchors)}
 	var archives []io.Reader
 	for _, path := range paths {

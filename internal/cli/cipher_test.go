@@ -321,7 +321,7 @@ func TestDemoAndRealDoNotMix(t *testing.T) {
 	w := newWard(t)
 	w.must("admin", "client", "invite", "app3", "-o", w.path("invite"))
 	s := &session{vars: map[string]string{"HOME": w.dir}}
-	w.fails(ExitFailure, "demo and real domains do not mix", s, "client", "enroll", w.path("invite"))
+	w.fails(ExitDenied, "demo and real domains do not mix", s, "client", "enroll", w.path("invite"))
 	for _, profile := range []string{"app", "admin"} {
 		path := filepath.Join(w.d.Dir, profile, "profile.json")
 		data, err := os.ReadFile(path)

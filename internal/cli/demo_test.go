@@ -232,17 +232,24 @@ func TestDemoFindsFreePorts(t *testing.T) {
 
 // A server that does not start says why.
 func TestDemoSaysWhyTheServerDidNotStart(t *testing.T) {
-	s := &session{}
-	e := s.env()
-	o := e.demoOptions(filepath.Join(t.TempDir(), "d"))
-	o.Run = func(_ context.Context, _ string, _ []string, _, complaint io.Writer) int {
-		io.WriteString(complaint, "error: the moon is in the wrong phase\n")
-		return 1
-	}
-	want(t, "exit status", e.report(e.runDemo(t.Context(), o, true)), int(ExitFailure))
-	wantIn(t, "standard error", s.err.String(), "the moon is in the wrong phase")
-	if _, err := os.Lstat(o.Dir); err == nil {
-		t.Error("its directory is left")
+	for json, says := range map[bool]string{
+		false: "error: the server did not start: the moon is in the wrong phase\nhint: wait\n",
+		true:  `{"schema":1,"error":{"code":1,"name":"failure","message":"the server did not start: the moon is in the wrong phase","hint":"wait"}}` + "\n",
+	} {
+		s := &session{}
+		e := s.env()
+		e.json = json
+		o := e.demoOptions(filepath.Join(t.TempDir(), "d"))
+		o.Progress = nil
+		o.Run = func(_ context.Context, _ string, _ []string, _, complaint io.Writer) int {
+			e := &env{Streams: Streams{Err: complaint}, json: true}
+			return e.report((&Failure{Code: ExitDenied, Message: "the moon is in the wrong phase"}).withHint("wait"))
+		}
+		want(t, "exit status", e.report(e.runDemo(t.Context(), o, true)), int(ExitFailure))
+		want(t, "standard error", s.err.String(), says)
+		if _, err := os.Lstat(o.Dir); err == nil {
+			t.Error("its directory is left")
+		}
 	}
 }
 

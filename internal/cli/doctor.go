@@ -46,7 +46,7 @@ func newDoctorCommand(e *env) *cobra.Command {
 				return err
 			}
 			if !r.OK {
-				return &Failure{Code: ExitFailure, Message: fmt.Sprintf("%d checks failed", failed)}
+				return (&Failure{Code: ExitFailure, Message: fmt.Sprintf("failed checks: %d", failed)}).withHint("the lines that begin with failed say what has to be mended")
 			}
 			return nil
 		},

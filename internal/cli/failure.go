@@ -13,6 +13,7 @@ import (
 
 	"claviger/client"
 	"claviger/envelope"
+	"claviger/internal/demo"
 	"claviger/internal/root"
 	"claviger/internal/store"
 	"claviger/internal/wire"
@@ -108,10 +109,12 @@ func outcomes() []outcome {
 		{err: client.ErrStale, code: ExitFailure, hint: "no server could be reached for longer than the key permits"},
 		{err: client.ErrInvite, code: ExitDenied, hint: "an admin can make another: claviger client invite NAME"},
 		{err: client.ErrNotFound, code: ExitNotFound},
+		{err: client.ErrDemo, code: ExitDenied, hint: hintDemo},
 		{err: client.ErrExists, code: ExitUsage, hint: "name another with --profile"},
 		{err: client.ErrUnavailable, code: ExitFailure, hint: "is the server running, and the profile's address right? (claviger profile list)"},
 		{err: envelope.ErrNoKey, code: ExitDenied},
 		{err: envelope.ErrIntegrity, code: ExitIntegrity},
+		{err: envelope.ErrVersion, code: ExitIntegrity, hint: "if it was not changed, a newer claviger wrote it and may read it"},
 		{err: envelope.ErrFormat, code: ExitIntegrity}, // one flipped bit of the magic looks like this
 		{err: wire.ErrMalformed, code: ExitIntegrity},
 		{err: wire.ErrSignature, code: ExitIntegrity},
@@ -127,6 +130,9 @@ func asFailure(err error) *Failure {
 	}
 	if d, ok := errors.AsType[*client.DeniedError](err); ok {
 		return denied(d, err)
+	}
+	if d, ok := errors.AsType[*demo.CommandError](err); ok {
+		return &Failure{Code: ExitFailure, Message: err.Error(), Hint: d.Hint, Err: err}
 	}
 	for _, o := range append(adminOutcomes(), outcomes()...) {
 		if errors.Is(err, o.err) {

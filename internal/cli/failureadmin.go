@@ -8,6 +8,9 @@ import (
 	"claviger/internal/admin/change"
 )
 
+// hintDemo is for who mixes demo and real domains.
+const hintDemo = "only profiles that claviger demo made take a demo domain, and they take no other"
+
 // adminOutcomes are the rows of outcomes for package admin.
 func adminOutcomes() []outcome {
 	return []outcome{
@@ -16,13 +19,13 @@ func adminOutcomes() []outcome {
 		{err: authkey.ErrFile, code: ExitIntegrity, hint: "restore the profile from a backup"},
 		{err: change.ErrUnreadable, code: ExitIntegrity, hint: "a newer claviger may know this kind of change"},
 		{err: admin.ErrNotMember, code: ExitDenied, hint: "claviger admin show prints your key; an admin can run: claviger admin add NAME=PUBKEY"},
-		{err: admin.ErrDemo, code: ExitDenied, hint: "only profiles that claviger demo made take a demo domain"},
+		{err: admin.ErrDemo, code: ExitDenied, hint: hintDemo},
 		{err: admin.ErrOtherDomain, code: ExitDenied, hint: "use another profile for that domain"},
 		{err: admin.ErrNoRecovery, code: ExitDenied, hint: "claviger admin show tells who can recover this domain"},
 		{err: admin.ErrNotAnnounced, code: ExitFailure, hint: "the same command with --announce begins the waiting time"},
 		{err: admin.ErrDenied, code: ExitDenied},
 		{err: admin.ErrSealed, code: ExitFailure, hint: "on the server's machine: claviger unseal --dir DIR"},
-		{err: admin.ErrUnreachable, code: ExitFailure, hint: "is the server running (claviger server --dir DIR), and is its address right (claviger profile list)?"},
+		{err: admin.ErrUnreachable, code: ExitFailure, hint: "start the server (claviger server --dir DIR); if it runs, look at the address (claviger profile list)"},
 		{err: admin.ErrNotJoined, code: ExitUsage, hint: "claviger admin join INVITE, with the line that claviger admin invite prints"},
 		{err: admin.ErrNoSuchChange, code: ExitNotFound, hint: "claviger approve list shows what waits"},
 		{err: admin.ErrOvertaken, code: ExitFailure, hint: "have it proposed again"},

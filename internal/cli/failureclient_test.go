@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"claviger/client"
+	"claviger/envelope"
+	"claviger/internal/admin"
 )
 
 // What a client's errors become: the exit status is what scripts branch on.
@@ -28,7 +30,10 @@ func TestFailuresOfTheClient(t *testing.T) {
 		{client.ErrInvite, ExitDenied, "", true},
 		{client.ErrNotFound, ExitNotFound, "", false},
 		{client.ErrExists, ExitUsage, "", true},
-		{client.ErrDemo, ExitFailure, "", false},
+		{client.ErrDemo, ExitDenied, "", true},
+		{admin.ErrDemo, ExitDenied, "", true},
+		{envelope.ErrVersion, ExitIntegrity, "", true},
+		{envelope.ErrFormat, ExitIntegrity, "", false},
 		{&client.DeniedError{Client: app1, Operation: "encrypt", Key: "a/b", Reason: "no policy allows it"},
 			ExitDenied, "app1 may not encrypt with a/b (no policy allows it)", true},
 		{&client.DeniedError{Client: app1, Operation: "decrypt", Key: "a/b", Reason: "the key is disabled"},

@@ -117,6 +117,11 @@ func TestInitRefuses(t *testing.T) {
 		{"a CA that is not there", []string{"--ca", "$/none.pem"}, "no such file"},
 		{"a CA that is none", []string{"--ca", "$/pass"}, "--ca: "},
 		{"a short key", []string{"--key-file", "$/pass"}, "key file"},
+		{"a recovery quorum without keys", []string{"--recovery-quorum", "1of1"}, "a recovery quorum needs keys"},
+		{"a recovery key without a key", []string{"--recovery", "rex"}, "NAME=PUBKEY"},
+		{"a recovery key under your name", []string{"--recovery", "alice=clvpub1_MCowBQYDK2VwAyEA11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}, "a recovery key is one of its own"},
+		{"a recovery at once", []string{"--recovery", "rex=clvpub1_MCowBQYDK2VwAyEA11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "--recovery-wait", "0s"}, "the waiting time is a second to a year"},
+		{"a recovery quorum of others", []string{"--recovery", "rex=clvpub1_MCowBQYDK2VwAyEA11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "--recovery-quorum", "1of2"}, "does not fit 1 recovery keys"},
 		{"no directory", []string{"--dir", ""}, "--dir is missing"},
 		{"no passphrase", []string{"--passphrase-file", ""}, "there is no terminal to ask on"},
 	}

@@ -15,6 +15,9 @@ import (
 	"claviger/internal/keyserver/api"
 )
 
+// maxAccept bounds a signed order to accept a rollback.
+const maxAccept = 64 << 10
+
 func newServerCommand(e *env) *cobra.Command {
 	var dir, accept string
 	cmd := &cobra.Command{
@@ -66,7 +69,7 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 	}
 	o := keyserver.Options{Dir: dir, Domain: config.domain(), Demo: config.Demo, Clock: clock.System(), Logger: e.logger()}
 	if accept != "" {
-		if o.Accept, err = readBoundedFile(accept, maxConfig); err != nil {
+		if o.Accept, err = readBoundedFile(accept, maxAccept); err != nil {
 			return err
 		}
 	}

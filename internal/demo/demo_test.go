@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"errors"
 	"os/exec"
 	"testing"
 )
@@ -17,6 +18,21 @@ func TestQuote(t *testing.T) {
 		out, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+quote(word)).Output()
 		if err != nil || string(out) != word {
 			t.Errorf("the shell makes %q of %q (%v)", out, word, err)
+		}
+	}
+}
+
+func TestCommandError(t *testing.T) {
+	for log, want := range map[string]CommandError{
+		`{"schema":1,"error":{"code":1,"name":"failure","message":"the port is taken","hint":"end it"}}` + "\n": {"no", "the port is taken", "end it"},
+		"{\"level\":\"INFO\"}\nx\n{\"schema\":1,\"error\":{\"code\":2,\"name\":\"usage\",\"message\":\"y\"}}\n": {"no", "y", ""},
+		"":          {"no", "it ended without a word", ""},
+		"panic: x ": {"no", "it ended without a word", ""},
+		"{}":        {"no", "it ended without a word", ""},
+	} {
+		got, ok := errors.AsType[*CommandError](commandError("no", []byte(log)))
+		if !ok || *got != want {
+			t.Errorf("%q: %+v", log, got)
 		}
 	}
 }

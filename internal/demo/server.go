@@ -8,8 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"strings"
 	"time"
 
 	"claviger/client"
@@ -78,7 +78,34 @@ func (d *Demo) serve(ctx context.Context) (at addresses, err error) {
 	}
 	d.halt()
 	text, _ := os.ReadFile(d.path(fileLog)) // unreadable is as good as empty
-	return at, fmt.Errorf("the server did not start: %s", strings.TrimSpace(string(text)))
+	return at, commandError("the server did not start", text)
+}
+
+// CommandError means that a command of the demo's own failed. It says what the
+// command said.
+type CommandError struct {
+	What    string // that was not done
+	Message string
+	Hint    string // the next step; "" if there is none
+}
+
+// Error gives both as one line.
+func (e *CommandError) Error() string { return e.What + ": " + e.Message }
+
+// commandError finds the error that a command line with --json ended with, its
+// last line, in what it wrote to standard error.
+func commandError(what string, log []byte) error {
+	lines := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
+	var said struct {
+		Error struct {
+			Message string `json:"message"`
+			Hint    string `json:"hint"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(lines[len(lines)-1], &said) != nil || said.Error.Message == "" {
+		return &CommandError{What: what, Message: "it ended without a word"}
+	}
+	return &CommandError{What: what, Message: said.Error.Message, Hint: said.Error.Hint}
 }
 
 // firstLine is a Writer that hands on the first line of what is written.
@@ -106,8 +133,8 @@ func (f *firstLine) Write(p []byte) (int, error) {
 func (d *Demo) enrol(ctx context.Context, name string) error {
 	invite := d.path(name + ".invite")
 	var complaint bytes.Buffer
-	if d.o.Run(ctx, d.path(dirAdmin), []string{"client", "invite", name, "-o", invite}, &complaint, &complaint) != 0 {
-		return fmt.Errorf("invite %s: %s", name, strings.TrimSpace(complaint.String()))
+	if d.o.Run(ctx, d.path(dirAdmin), []string{"client", "invite", name, "-o", invite, "--json"}, io.Discard, &complaint) != 0 {
+		return commandError("invite "+name, complaint.Bytes())
 	}
 	text, err := os.ReadFile(invite)
 	if err != nil {

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package admin
+// Package offline checks audit archives without a server: what a key server
+// exported, against the keys of the member chain, the checkpoints that the
+// authority log holds, and the receipts that clients kept.
+//
+// [Of] takes what a verified state of the log says; who has only a member chain
+// fills a [Verification] alone, and then no anchor is held against the archives.
+// What the check itself looks for is told in package audit.
+package offline
 
 import (
 	"crypto/ed25519"
@@ -23,8 +30,8 @@ type Verification struct {
 	Receipts []string                          // directories with clients' receipts
 }
 
-// VerificationOf believes what a verified state of the log says.
-func VerificationOf(s *authority.State, receipts []string) Verification {
+// Of believes what a verified state of the log says.
+func Of(s *authority.State, receipts []string) Verification {
 	return Verification{Members: s.Members, Anchors: s.Anchors(), Receipts: receipts}
 }
 
