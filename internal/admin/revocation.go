@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"claviger/internal/authority"
 	"claviger/internal/wire"
 )
 
@@ -78,17 +77,4 @@ func (s *Session) Revocation(ctx context.Context, epoch wire.Epoch, of string, w
 		return nil, fmt.Errorf("%w: its report on a revocation: %w", ErrIntegrity, err)
 	}
 	return &out, nil
-}
-
-// Canary is the tag that a key must have to be revoked for a drill.
-const Canary = "canary"
-
-// IsCanary reports whether people marked a key as one that drills may revoke.
-func IsCanary(k *authority.Key) bool {
-	for _, t := range k.Settings.Tags {
-		if t.Name == Canary {
-			return true
-		}
-	}
-	return false
 }

@@ -6,11 +6,19 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"claviger/internal/admin"
 	"claviger/internal/authority"
 )
+
+// canary is the tag that a key must have to be revoked for a drill.
+const canary = "canary"
+
+func isCanary(k *authority.Key) bool {
+	return slices.ContainsFunc(k.Settings.Tags, func(t authority.Tag) bool { return t.Name == canary })
+}
 
 // enableWithin is how long a drill tries to enable its key again, also when it
 // was interrupted.
@@ -52,10 +60,10 @@ func (e *env) runDrill(ctx context.Context, f revokeFlags, name string) error {
 		return asBuildFailure(err)
 	}
 	switch {
-	case !admin.IsCanary(k):
+	case !isCanary(k):
 		// Who drills on a key that people work with makes an outage.
-		return (&Failure{Code: ExitDenied, Message: fmt.Sprintf("%s is not tagged %s: a drill stops a key for everybody", name, admin.Canary)}).
-			withHint("claviger key create canary/NAME --tag %s=yes", admin.Canary)
+		return (&Failure{Code: ExitDenied, Message: fmt.Sprintf("%s is not tagged %s: a drill stops a key for everybody", name, canary)}).
+			withHint("claviger key create canary/NAME --tag %s=yes", canary)
 	case k.Disabled:
 		return &Failure{Code: ExitFailure, Message: fmt.Sprintf("%s is disabled; a drill would enable it", name)}
 	}

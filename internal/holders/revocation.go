@@ -229,6 +229,13 @@ func (t *Table) Stated(epoch wire.Epoch, issued int64) {
 	}
 }
 
+// Untold reports whether a revocation stands that no statement has told of.
+func (t *Table) Untold() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.tracked, func(r *revocation) bool { return r.told == 0 && r.takenBack == 0 })
+}
+
 // Answered notes another signed word that keeps holders going and says nothing of
 // what is revoked: a certificate.
 func (t *Table) Answered(epoch wire.Epoch, issued int64) {

@@ -128,8 +128,14 @@ func TestTold(t *testing.T) {
 	if r := k.report(e); r.Told != 0 {
 		t.Error("told by a statement from before, or by an answer")
 	}
+	if !k.Untold() {
+		t.Error("told by nobody, and counts as told")
+	}
 	k.Stated(e, k.now())
 	k.Stated(e, k.now()+1)
+	if k.Untold() {
+		t.Error("told, and counts as untold")
+	}
 	if r := k.report(e); r.Told != r.At+3 {
 		t.Errorf("told at %d", r.Told-r.At)
 	}

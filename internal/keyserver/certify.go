@@ -140,6 +140,7 @@ func (c *Core) certAnswer(req certRequest, chain [][]byte, refusal string) (Answ
 		Issued: c.Now().UnixMilli(), Chain: chain, Reason: refusal,
 	}
 	c.log.View(func(s *authority.State) { a.Epoch, a.Head, a.Members = s.Epoch, s.Head, s.Members.Newest })
+	c.holding.Answered(a.Epoch, a.Issued)
 	signed, err := wire.Sign(wire.TypeEnrolled, wire.Marshal(a), c.signer)
 	return &Certified{signed}, err
 }

@@ -23,6 +23,7 @@ import (
 	"claviger/internal/keyserver/anchors"
 	"claviger/internal/keyserver/datadir"
 	"claviger/internal/keyserver/executor"
+	"claviger/internal/keyserver/holding"
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/members"
 	"claviger/internal/pki"
@@ -59,6 +60,7 @@ type Core struct {
 	seen    *limits.Replays
 	gate    *limits.Gate
 	own     *identity
+	holding *holding.Holding
 
 	policyMu  sync.Mutex   // one parses a new policy
 	switching sync.RWMutex // held for reading from a decision to its keys, for writing while the erasure epoch changes
@@ -116,6 +118,12 @@ func (c *Core) open(ctx context.Context) error {
 	}
 	if c.own, err = newIdentity(c); err != nil {
 		return err
+	}
+	if c.holding, err = holding.Open(holding.Options{
+		Log: c.log, Audit: c.audit, Server: c.id, Clock: c.clock, Name: c.revocationID, Observe: c.o.Meter.Dark,
+	}); err != nil {
+		c.logger.Error("Who holds leases of an earlier run is unknown", "error", err)
+		c.alarm(ctx, "holders", "who holds leases of an earlier run is unknown: "+err.Error())
 	}
 	if gone := c.audit.Opened().GivenUp; gone != "" {
 		c.logger.Error("Audit log given up, the next number was opened", "reason", gone)

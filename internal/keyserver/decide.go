@@ -40,6 +40,7 @@ func (c *Core) collect(caller *authn.Caller, items ...wire.Item) facts {
 			}
 		}
 	})
+	c.holding.Hear(f.epoch)
 	return f
 }
 

@@ -48,13 +48,33 @@ func (c *Core) anchor(ctx context.Context) error {
 	return c.ledger.Append(ctx, authority.KindAnchor, authority.Anchor{Server: c.id, Checkpoint: cp.Checkpoint})
 }
 
+// sweepEvery is how often it is looked who has gone dark by itself.
+const sweepEvery = 5 * time.Second
+
+// tell has what was revoked signed at once, whether anybody asks or not: also
+// after a crash between the record and the statement.
+func (c *Core) tell() error {
+	c.holding.Hear(c.epoch())
+	if !c.holding.Untold() || c.Usable() != nil {
+		return nil
+	}
+	_, err := c.own.newestStatement()
+	return err
+}
+
 // run keeps the server's own duties going until ctx ends.
 func (c *Core) run(ctx context.Context) {
-	minute, hour := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
+	minute, hour, sweep := time.NewTicker(time.Minute), time.NewTicker(time.Hour), time.NewTicker(sweepEvery)
 	defer minute.Stop()
 	defer hour.Stop()
+	defer sweep.Stop()
+	moved := c.Changed()
+	err := c.tell()
 	for {
-		var err error
+		if err != nil && ctx.Err() == nil {
+			c.dutyFailed(ctx, err)
+		}
+		err = nil
 		select {
 		case <-ctx.Done():
 			return
@@ -62,9 +82,11 @@ func (c *Core) run(ctx context.Context) {
 			err = c.execute(ctx)
 		case <-hour.C:
 			err = c.anchor(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			c.dutyFailed(ctx, err)
+		case <-sweep.C:
+			c.holding.Sweep()
+		case <-moved:
+			moved = c.Changed() // before the statement is made, so that no change is missed
+			err = c.tell()
 		}
 	}
 }

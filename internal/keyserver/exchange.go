@@ -14,11 +14,11 @@ import (
 	"claviger/internal/wire"
 )
 
-// Exchange answers one sealed message of a certified client: a request for keys
-// or a renewal. Whatever carried it adds nothing: the message proves its sender
-// itself. Errors are unsigned and mean nothing to a client but trouble.
+// Exchange answers one sealed message of a client: a request for keys, a renewal,
+// or an acknowledgement. Whatever carried it adds nothing: the message proves its
+// sender itself. Errors are unsigned and mean nothing to a client but trouble.
 func (c *Core) Exchange(ctx context.Context, sealed []byte) ([]byte, error) {
-	return c.answer(ctx, sealed, wire.TypeRequest, wire.TypeRenew)
+	return c.answer(ctx, sealed, wire.TypeRequest, wire.TypeRenew, wire.TypeAck)
 }
 
 // Enroll answers one sealed enrolment, which anyone may send. What comes here
@@ -45,6 +45,17 @@ func (c *Core) answer(ctx context.Context, sealed []byte, types ...string) ([]by
 	if !slices.Contains(types, outer.Type) {
 		return nil, fmt.Errorf("%w: not a message for this route", ErrMalformed)
 	}
+	if outer.Type == wire.TypeAck {
+		if len(sealed) > maxSealedAck {
+			return nil, fmt.Errorf("%w: an acknowledgement of %d bytes", ErrMalformed, len(sealed))
+		}
+		// After a revocation they all come at once, and keep nobody from keys.
+		leave, err := c.gate.AdmitAcknowledgement()
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	id := wire.SealedHash(sealed)
 	held, err := c.seen.Begin(id, c.epoch())
 	if errors.Is(err, limits.ErrRepeat) {
@@ -61,6 +72,10 @@ func (c *Core) answer(ctx context.Context, sealed []byte, types ...string) ([]by
 // exchange verifies a message, has it done and seals the answer. The epoch is
 // the one that the answer speaks for.
 func (c *Core) exchange(ctx context.Context, typ string, sealed []byte, id wire.Hash) ([]byte, wire.Epoch, error) {
+	if typ == wire.TypeAck {
+		answer, err := c.acknowledge(ctx, sealed, id)
+		return answer, c.epoch(), err
+	}
 	v, err := c.verify(ctx, typ, sealed, id)
 	if err != nil {
 		return nil, wire.Epoch{}, err

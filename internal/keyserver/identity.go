@@ -108,6 +108,14 @@ func (id *identity) refreshLocked() error {
 // the member chain.
 func (c *Core) Introduction() (wire.Introduction, error) { return c.own.introduction() }
 
+// Holders is how many hold leases that were released by this run of the server or
+// by one that its audit log tells of.
+func (c *Core) Holders() int { return c.holding.Holders() }
+
+// Changed returns a channel that is closed when the log moves: then there is a new
+// statement, which says so.
+func (c *Core) Changed() <-chan struct{} { return c.log.Changed() }
+
 // Statement is a signed epoch statement, at most Options.StatementEvery old.
 func (c *Core) Statement() ([]byte, error) { return c.own.newestStatement() }
 
@@ -179,5 +187,6 @@ func (id *identity) newestStatement() ([]byte, error) {
 		return nil, err
 	}
 	id.statement, id.stated, id.statedAt = signed, now, s.Epoch
+	c.holding.Stated(s.Epoch, s.Issued)
 	return signed, nil
 }

@@ -5,9 +5,11 @@ package keyserver
 import (
 	"errors"
 	"io"
+	"time"
 
 	"claviger/internal/audit"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/holding"
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/wire"
 )
@@ -20,6 +22,7 @@ var (
 	ErrMalformed   = errors.New("malformed request")           // the caller's input
 	ErrUnproved    = errors.New("caller is not authenticated") // a door's mistake or a missing credential
 	ErrUnavailable = errors.New("not available now")           // the audit log or the store can't be written
+	ErrNotFound    = holding.ErrNotFound                       // only to admins, who may see everything
 	ErrBusy        = limits.ErrBusy                            // a bound is reached; the request was not looked at
 )
 
@@ -89,23 +92,31 @@ type ReadAudit struct {
 	N    uint64
 }
 
+// ReadRevocation asks how far a revocation has come. It is answered when that is
+// done, and after Wait (10 s at most) if it isn't.
+type ReadRevocation struct {
+	holding.Question
+	Wait time.Duration
+}
+
 // ExportAudit writes the whole audit archive.
 type ExportAudit struct{ To io.Writer }
 
 // MakeBackup writes a backup.
 type MakeBackup struct{ To io.Writer }
 
-func (*Release) op()     {}
-func (*Use) op()         {}
-func (*List) op()        {}
-func (*Certify) op()     {}
-func (*Propose) op()     {}
-func (*ReadRecords) op() {}
-func (*ReadPending) op() {}
-func (*ReadStatus) op()  {}
-func (*ReadAudit) op()   {}
-func (*ExportAudit) op() {}
-func (*MakeBackup) op()  {}
+func (*Release) op()        {}
+func (*Use) op()            {}
+func (*List) op()           {}
+func (*Certify) op()        {}
+func (*Propose) op()        {}
+func (*ReadRecords) op()    {}
+func (*ReadPending) op()    {}
+func (*ReadStatus) op()     {}
+func (*ReadAudit) op()      {}
+func (*ReadRevocation) op() {}
+func (*ExportAudit) op()    {}
+func (*MakeBackup) op()     {}
 
 // Answer is what an Op gives; each Op has its own type below.
 type Answer interface{ answer() }
@@ -155,6 +166,9 @@ type PendingBodies struct{ Entries [][]byte }
 // Leaves are audit leaves.
 type Leaves struct{ Entries []audit.Entry }
 
+// Revocation is how far one has come.
+type Revocation struct{ *holding.Revocation }
+
 // Done answers what streams its output.
 type Done struct{}
 
@@ -167,4 +181,5 @@ func (*Records) answer()       {}
 func (*PendingBodies) answer() {}
 func (*Status) answer()        {}
 func (*Leaves) answer()        {}
+func (*Revocation) answer()    {}
 func (*Done) answer()          {}

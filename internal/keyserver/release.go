@@ -25,7 +25,7 @@ func (c *Core) release(ctx context.Context, caller *authn.Caller, op *Release) (
 		return nil, err
 	}
 	defer done()
-	sealed, epoch, tickets, err := c.makeRelease(ctx, caller, op)
+	sealed, grant, tickets, err := c.makeRelease(ctx, caller, op)
 	if err != nil {
 		return nil, err
 	}
@@ -34,18 +34,19 @@ func (c *Core) release(ctx context.Context, caller *authn.Caller, op *Release) (
 	if err := c.wait(ctx, tickets...); err != nil {
 		return nil, err
 	}
-	return &Released{sealed, epoch}, nil
+	c.holding.Gave(op.Request.Mailbox, grant)
+	return &Released{sealed, grant.Epoch}, nil
 }
 
 // makeRelease makes the answer, which may leave once its leaves are durable.
-func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Release) ([]byte, wire.Epoch, []audit.Ticket, error) {
+func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Release) ([]byte, *wire.Grant, []audit.Ticket, error) {
 	// Between the facts and the keys the erasure epoch must stay.
 	c.switching.RLock()
 	defer c.switching.RUnlock()
 	f := c.collect(caller, op.Request.Items...)
 	set, err := c.currentPolicy(f.policy)
 	if err != nil {
-		return nil, f.epoch, nil, err
+		return nil, nil, nil, err
 	}
 	a := ask{now: c.Now(), reason: op.Request.Reason, route: "native", native: true}
 	out := wire.Release{Keys: make([][]byte, len(op.Request.Items))}
@@ -59,20 +60,20 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 	for i, item := range op.Request.Items {
 		ticket, err := c.releaseItem(ctx, itemOf{caller, f, set, a, op, i, item}, grant, &out)
 		if err != nil {
-			return nil, f.epoch, nil, err
+			return nil, nil, nil, err
 		}
 		tickets = append(tickets, ticket)
 	}
 	if out.Grant, err = wire.Sign(wire.TypeGrant, wire.Marshal(grant), c.signer); err != nil {
-		return nil, f.epoch, nil, err
+		return nil, nil, nil, err
 	}
 	plain := out.Encode()
 	defer secret.Wipe(plain)
 	sealed, err := wire.Seal(op.Request.HPKE, wire.TypeRelease, wire.ReleaseInfo(op.Sealed), plain)
 	if err != nil {
-		return nil, f.epoch, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, nil, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return sealed, f.epoch, tickets, nil
+	return sealed, grant, tickets, nil
 }
 
 func (c *Core) newGrant(caller *authn.Caller, op *Release, f facts, a ask) *wire.Grant {

@@ -41,6 +41,8 @@ type Options struct {
 // many goroutines, and holds nobody up.
 type Meter interface {
 	Decision(action, decision string) // of a leaf: an action as audit.Leaf names it, wire.DecisionAllowed or Denied
+	Dark(after time.Duration)         // of a holder of what was revoked
+	Ack(outcome string)               // AckTaken, …
 	Alarm(kind string)                // duty, policy, audit or crl
 }
 
@@ -48,6 +50,8 @@ type noMeter struct{}
 
 func (noMeter) Decision(string, string) {}
 func (noMeter) Alarm(string)            {}
+func (noMeter) Dark(time.Duration)      {}
+func (noMeter) Ack(string)              {}
 
 // Server is a key server without doors, sealed or not. It is safe for concurrent
 // use.

@@ -63,6 +63,7 @@ func routes() []route {
 		{"POST", "/v1/admin/entries", admin, wire.MaxBody + 4<<10, short, postEntry},
 		{"GET", "/v1/admin/pending", admin, 0, short, readPending},
 		{"GET", "/v1/admin/status", admin, 0, short, readStatus},
+		{"GET", "/v1/admin/revocation", admin, 0, short, readRevocation},
 		{"GET", "/v1/admin/audit", admin, 0, short, readAudit},
 		{"GET", "/v1/admin/audit/export", admin, 0, long, exportAudit},
 		{"POST", "/v1/admin/backup", admin, 0, long, makeBackup},

@@ -35,7 +35,7 @@ var declared = map[string]string{
 	"GET /v1/health": "anyone", "GET /v1/ready": "anyone", "GET /v1/introduction": "anyone", "GET /v1/statement": "anyone",
 	"POST /v1/enroll": "anyone", "POST /v1/exchange": "workload", "GET /v1/keys": "workload", "POST /v1/use": "workload",
 	"GET /v1/admin/records": "admin", "POST /v1/admin/entries": "admin", "GET /v1/admin/pending": "admin",
-	"GET /v1/admin/status": "admin", "GET /v1/admin/audit": "admin", "GET /v1/admin/audit/export": "admin",
+	"GET /v1/admin/status": "admin", "GET /v1/admin/revocation": "admin", "GET /v1/admin/audit": "admin", "GET /v1/admin/audit/export": "admin",
 	"POST /v1/admin/backup": "admin",
 }
 

@@ -25,7 +25,7 @@ type apiError struct {
 func classify(err error) (int, apiError) {
 	message := err.Error()
 	switch {
-	case errors.Is(err, errNoRoute):
+	case errors.Is(err, errNoRoute), errors.Is(err, keyserver.ErrNotFound):
 		return http.StatusNotFound, apiError{"not-found", message, false}
 	case errors.Is(err, keyserver.ErrSealed):
 		return http.StatusServiceUnavailable, apiError{"sealed", keyserver.ErrSealed.Error() + "; someone has to unseal it: claviger unseal", true}

@@ -24,6 +24,8 @@ type metrics struct {
 	seconds   *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
 	alarms    *prometheus.CounterVec
+	dark      prometheus.Histogram
+	acks      *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -42,6 +44,16 @@ func newMetrics() *metrics {
 		alarms: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "claviger_alarms_total", Help: "Alarms by kind.",
 		}, []string{"kind"}),
+		dark: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "claviger_time_to_dark_seconds", Help: "From a revocation to the end of its use by each holder, by its own word or by the rules.",
+			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 4 * 3600, 24 * 3600},
+		}),
+		acks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claviger_acknowledgements_total", Help: "Acknowledgements of revocations by what became of them.",
+		}, []string{"outcome"}),
+	}
+	for _, outcome := range []string{keyserver.AckTaken, keyserver.AckUnknown, keyserver.AckRefused} {
+		m.acks.WithLabelValues(outcome) // so that rates are right from the first one on
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "claviger_build_info", Help: "Always 1."}, []string{"version"})
 	version := "(devel)"
@@ -49,7 +61,7 @@ func newMetrics() *metrics {
 		version = info.Main.Version
 	}
 	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.requests, m.seconds, m.decisions, m.alarms, build,
+	m.registry.MustRegister(m.requests, m.seconds, m.decisions, m.alarms, m.dark, m.acks, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -64,7 +76,8 @@ func (m *metrics) request(route string, err error, took time.Duration) {
 }
 
 // watch adds what is asked of the server when somebody reads.
-func (m *metrics) watch(sealed func() bool) {
+func (m *metrics) watch(sealed func() bool, holders func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "claviger_holders", Help: "Holders of leases."}, func() float64 { return float64(holders()) }))
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "claviger_sealed", Help: "1 while the server is sealed."}, func() float64 {
 		if sealed() {
 			return 1
@@ -73,7 +86,14 @@ func (m *metrics) watch(sealed func() bool) {
 	}))
 }
 
-// Decision counts a decision: with Alarm it makes metrics a keyserver.Meter.
+// Dark counts a holder of what was revoked that can't use it any more.
+func (m *metrics) Dark(after time.Duration) { m.dark.Observe(after.Seconds()) }
+
+// Ack counts an acknowledgement.
+func (m *metrics) Ack(outcome string) { m.acks.WithLabelValues(outcome).Inc() }
+
+// Decision counts a decision: with the other three it makes metrics a
+// keyserver.Meter.
 func (m *metrics) Decision(action, decision string) {
 	m.decisions.WithLabelValues(actionLabel(action), decision).Inc()
 }

@@ -67,8 +67,14 @@ func New(o keyserver.Options, given *tls.Certificate) (*Server, error) {
 		admins: authn.NewAdminVerifier(o.Domain, spki, o.Clock), enrolls: limits.NewSources(o.Clock),
 		unseal: unsealer{dir: datadir.Dir(o.Dir).Root(), shares: map[int]*secret.Bytes{}},
 	}
-	m.watch(s.Sealed)
+	m.watch(s.Sealed, s.holders)
 	return s, nil
+}
+
+// holders is how many hold leases of the unsealed server.
+func (s *Server) holders() (n int) {
+	_ = s.With(context.Background(), func(_ context.Context, c *keyserver.Core) error { n = c.Holders(); return nil }) // sealed: nobody is known
+	return n
 }
 
 func certificate(given *tls.Certificate, c clock.Clock) (cert tls.Certificate, spki wire.Hash, err error) {

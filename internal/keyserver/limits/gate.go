@@ -13,6 +13,7 @@ import (
 const (
 	maxInFlight  = 1024 // requests with public-key work, running or waiting
 	maxEnrolling = 64   // of them, enrolments: anyone may send those
+	maxAcking    = 256  // of them, acknowledgements
 	workPerCPU   = 4
 )
 
@@ -26,12 +27,13 @@ var ErrBusy = errors.New("too many requests")
 type Gate struct {
 	all    chan struct{}
 	enroll chan struct{}
+	acks   chan struct{}
 	cpu    chan struct{}
 }
 
 // NewGate returns a gate for this process's processors.
 func NewGate() *Gate {
-	return &Gate{make(chan struct{}, maxInFlight), make(chan struct{}, maxEnrolling), make(chan struct{}, workPerCPU*runtime.GOMAXPROCS(0))}
+	return &Gate{make(chan struct{}, maxInFlight), make(chan struct{}, maxEnrolling), make(chan struct{}, maxAcking), make(chan struct{}, workPerCPU*runtime.GOMAXPROCS(0))}
 }
 
 // Admit takes one of the places of requests with public-key work or fails at
@@ -40,6 +42,9 @@ func (g *Gate) Admit() (leave func(), err error) { return admit(g.all) }
 
 // AdmitEnrolment takes one of the few places of enrolments besides.
 func (g *Gate) AdmitEnrolment() (leave func(), err error) { return admit(g.enroll) }
+
+// AdmitAcknowledgement takes one of the places of acknowledgements besides.
+func (g *Gate) AdmitAcknowledgement() (leave func(), err error) { return admit(g.acks) }
 
 func admit(places chan struct{}) (leave func(), err error) {
 	select {
