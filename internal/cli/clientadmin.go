@@ -59,6 +59,13 @@ func newClientInviteCommand(e *env) *cobra.Command {
 			if err != nil {
 				return usagef("%v", err)
 			}
+			relays, token, err := s.Reach(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := addReach(&invite, relays, token); err != nil {
+				return err
+			}
 			r := clientInviteResult{
 				Client: admin.ClientName(s.State(), id), ID: id, Invite: invite.Text(), File: out, Expires: millis(invite.Expires),
 			}

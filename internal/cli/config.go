@@ -4,6 +4,7 @@ package cli
 
 import (
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,13 +22,14 @@ func newConfigCommand(e *env) *cobra.Command {
 
 // configResult is a configuration that a server would start with.
 type configResult struct {
-	Domain     string `json:"domain"`
-	Name       string `json:"name"`
-	Demo       bool   `json:"demo"`
-	Listen     string `json:"listen"`
-	Metrics    string `json:"metrics,omitempty"`
-	Root       string `json:"root"`
-	Unattended bool   `json:"unattended"` // it unseals itself
+	Domain     string   `json:"domain"`
+	Name       string   `json:"name"`
+	Demo       bool     `json:"demo"`
+	Listen     string   `json:"listen"` // "" for no port
+	Relays     []string `json:"relays,omitempty"`
+	Metrics    string   `json:"metrics,omitempty"`
+	Root       string   `json:"root"`
+	Unattended bool     `json:"unattended"` // it unseals itself
 }
 
 func (r configResult) human(p *printer) {
@@ -35,7 +37,7 @@ func (r configResult) human(p *printer) {
 	if r.Unattended {
 		start = "it unseals itself"
 	}
-	p.pairs("domain", r.Domain, "name", r.Name, "listen", r.Listen, "metrics", r.Metrics, "root", "sealed under "+r.Root, "start", start)
+	p.pairs("domain", r.Domain, "name", r.Name, "listen", r.Listen, "relays", strings.Join(r.Relays, ", "), "metrics", r.Metrics, "root", "sealed under "+r.Root, "start", start)
 	p.line("The configuration is good.")
 }
 
@@ -86,7 +88,7 @@ func checkConfig(dir string) (configResult, error) {
 		key.Wipe()
 	}
 	return configResult{
-		Domain: c.Domain, Name: c.Name, Demo: c.Demo, Listen: c.Listen, Metrics: c.Metrics, Root: string(info.Kind),
+		Domain: c.Domain, Name: c.Name, Demo: c.Demo, Listen: c.Listen, Relays: c.Relay, Metrics: c.Metrics, Root: string(info.Kind),
 		Unattended: c.Root != rootConfig{},
 	}, nil
 }

@@ -32,8 +32,10 @@ func listen(dir string, c serverConfig) (l api.Listeners, err error) {
 	if l.Control, err = listenControl(dir); err != nil {
 		return l, err
 	}
-	if l.API, err = net.Listen("tcp", c.Listen); err != nil {
-		return l, asPortTaken(err, c.Listen, "listen")
+	if c.Listen != "" {
+		if l.API, err = net.Listen("tcp", c.Listen); err != nil {
+			return l, asPortTaken(err, c.Listen, "listen")
+		}
 	}
 	if c.Metrics != "" {
 		if l.Metrics, err = net.Listen("tcp", c.Metrics); err != nil {

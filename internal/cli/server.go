@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,11 +41,12 @@ func newServerCommand(e *env) *cobra.Command {
 
 // serverResult is shown once the server listens.
 type serverResult struct {
-	Domain  string `json:"domain"`
-	Name    string `json:"name"`
-	Listen  string `json:"listen"`
-	Metrics string `json:"metrics,omitempty"`
-	Sealed  bool   `json:"sealed"`
+	Domain  string   `json:"domain"`
+	Name    string   `json:"name"`
+	Listen  string   `json:"listen,omitempty"`
+	Relays  []string `json:"relays,omitempty"`
+	Metrics string   `json:"metrics,omitempty"`
+	Sealed  bool     `json:"sealed"`
 }
 
 func (r serverResult) human(p *printer) {
@@ -52,7 +54,11 @@ func (r serverResult) human(p *printer) {
 	if r.Sealed {
 		state = "sealed"
 	}
-	p.line("Serving %s on %s, %s", r.Name, r.Listen, state)
+	at := r.Relays
+	if r.Listen != "" {
+		at = append([]string{r.Listen}, at...)
+	}
+	p.line("Serving %s on %s, %s", r.Name, strings.Join(at, ", "), state)
 }
 
 // runServer opens everything, says so, and serves until ctx ends.
@@ -76,19 +82,26 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 	if err := checkWritable(dir); err != nil {
 		return err
 	}
+	relays, err := carriers(config, &o)
+	if err != nil {
+		return err
+	}
 	listeners, err := listen(dir, config)
 	if err != nil {
 		return err
 	}
 	defer closeListeners(listeners)
-	server, err := api.New(o, nil)
+	server, err := api.New(o, nil, relays...)
 	if err != nil {
 		return err
 	}
 	if err := e.unsealAtStart(ctx, server, dir, config.Root); err != nil {
 		return err
 	}
-	result := serverResult{Domain: config.Domain, Name: config.Name, Listen: listeners.API.Addr().String(), Sealed: server.Sealed()}
+	result := serverResult{Domain: config.Domain, Name: config.Name, Relays: o.Reach, Sealed: server.Sealed()}
+	if listeners.API != nil {
+		result.Listen = listeners.API.Addr().String()
+	}
 	if listeners.Metrics != nil {
 		result.Metrics = listeners.Metrics.Addr().String()
 	}

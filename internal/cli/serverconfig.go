@@ -11,10 +11,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"claviger/internal/pki"
+	"claviger/internal/transport"
 	"claviger/internal/wire"
 )
 
@@ -29,7 +31,8 @@ type serverConfig struct {
 	Domain  string     `toml:"domain"`  // id, hexadecimal
 	Name    string     `toml:"name"`    // of the domain
 	Demo    bool       `toml:"demo"`    // written by `claviger demo` alone
-	Listen  string     `toml:"listen"`  // native API, host:port
+	Listen  string     `toml:"listen"`  // native API, host:port; "" for none
+	Relay   []string   `toml:"relay"`   // addresses of relays and directories
 	Metrics string     `toml:"metrics"` // loopback only; "" for none
 	Root    rootConfig `toml:"root"`
 }
@@ -57,6 +60,9 @@ func (c serverConfig) encode() []byte {
 	writeSetting(&b, "demo", c.Demo)
 	b.WriteString("\n# The native API, and the metrics on this machine (\"\" for none).\n")
 	writeSetting(&b, "listen", c.Listen)
+	if len(c.Relay) > 0 {
+		writeSetting(&b, "relay", c.Relay)
+	}
 	writeSetting(&b, "metrics", c.Metrics)
 	b.WriteString("\n# How the server unseals itself when it starts: a file with the key or the\n" +
 		"# passphrase, or the name of a systemd credential. Both empty: a person does.\n[root]\n")
@@ -120,8 +126,8 @@ func (c serverConfig) check() error {
 	if err := pki.CheckTrustDomain(c.Name); err != nil {
 		return fmt.Errorf("name: %w", err)
 	}
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		return fmt.Errorf("listen: %w", err)
+	if err := c.checkReach(); err != nil {
+		return err
 	}
 	if !utf8.ValidString(c.Root.KeyFile) { // a TOML file can't name it
 		return errors.New("root: the name of the key file is not UTF-8")
@@ -141,4 +147,44 @@ func (c serverConfig) check() error {
 		return fmt.Errorf("metrics: %s is not a loopback address", host)
 	}
 	return nil
+}
+
+// maxRelays is how many relays and directories a server stands at: an invite names
+// all of them, and its addresses besides.
+const maxRelays = 8
+
+// checkReach makes sure that somebody can reach the server.
+func (c serverConfig) checkReach() error {
+	if c.Listen == "" && len(c.Relay) == 0 {
+		return errors.New("listen is empty and relay names none: nobody could reach the server")
+	}
+	if c.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+	}
+	if len(c.Relay) > maxRelays {
+		return fmt.Errorf("relay: more than %d", maxRelays)
+	}
+	_, err := c.relays()
+	return err
+}
+
+// relays are the parsed addresses of relay.
+func (c serverConfig) relays() ([]transport.Address, error) {
+	var out []transport.Address
+	for _, text := range c.Relay {
+		a, err := transport.ParseAddress(text)
+		if err != nil {
+			return nil, fmt.Errorf("relay: %w", err)
+		}
+		if a.Kind == transport.KindDirect {
+			return nil, fmt.Errorf("relay: %s is a server's address; a relay is https://host[:port][#pin], a directory file:///path", text)
+		}
+		if slices.Contains(out, a) {
+			return nil, fmt.Errorf("relay: %s is there twice", a)
+		}
+		out = append(out, a)
+	}
+	return out, nil
 }

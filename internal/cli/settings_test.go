@@ -108,12 +108,17 @@ func goodConfig() serverConfig {
 }
 
 func TestServerConfigRoundTrip(t *testing.T) {
-	for _, c := range []serverConfig{goodConfig(), {Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Demo: true, Listen: ":1"}} {
+	for _, c := range []serverConfig{
+		goodConfig(), {Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Demo: true, Listen: ":1"},
+		{Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Relay: []string{"https://relay.example", "file:///mnt/share"}},
+	} {
 		got, err := parseServerConfig(string(c.encode()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		want(t, "configuration", got, c)
+		if !reflect.DeepEqual(got, c) {
+			t.Errorf("%+v, want %+v", got, c)
+		}
 	}
 }
 
@@ -131,6 +136,11 @@ func TestServerConfigIsStrict(t *testing.T) {
 		{"upper case", strings.Repeat("0a", 32), strings.Repeat("0A", 32), "domain is not 64 hexadecimal digits"},
 		{"no name", `"example.org"`, `"Example org"`, "name: "},
 		{"no port", `"127.0.0.1:8443"`, `"127.0.0.1"`, "listen: "},
+		{"nobody could reach it", `"127.0.0.1:8443"`, `""`, "nobody could reach the server"},
+		{"no relay", "[root]", "relay = [\"relay.example\"]\n[root]", "relay: no valid address"},
+		{"a server for a relay", "[root]", "relay = [\"relay.example:8444\"]\n[root]", "is a server's address"},
+		{"a relay twice", "[root]", "relay = [\"https://R.example\", \"https://r.example:8444\"]\n[root]", "is there twice"},
+		{"too many relays", "[root]", "relay = [" + strings.Repeat("\"https://r.example\", ", 9) + "]\n[root]", "more than 8"},
 		{"open metrics", `"127.0.0.1:9464"`, `"0.0.0.0:9464"`, "metrics: 0.0.0.0 is not a loopback address"},
 		{"metrics by name", `"127.0.0.1:9464"`, `"example.org:9464"`, "is not a loopback address"},
 		{"metrics without port", `"127.0.0.1:9464"`, `"127.0.0.1"`, "metrics: "},

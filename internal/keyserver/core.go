@@ -25,6 +25,7 @@ import (
 	"claviger/internal/keyserver/executor"
 	"claviger/internal/keyserver/holding"
 	"claviger/internal/keyserver/limits"
+	"claviger/internal/keyserver/sendtoken"
 	"claviger/internal/members"
 	"claviger/internal/pki"
 	"claviger/internal/pki/ca"
@@ -56,6 +57,8 @@ type Core struct {
 	ca      *ca.CA
 	anchors *anchors.Anchors
 	naming  *secret.HMAC // client → revocation id
+	tokens  *sendtoken.Tokens
+	ending  <-chan struct{} // closed when a seal begins
 	policy  atomic.Pointer[policySet]
 	seen    *limits.Replays
 	gate    *limits.Gate
@@ -98,6 +101,7 @@ func (c *Core) open(ctx context.Context) error {
 	naming := kdf.Expand(c.seals.Local, c.o.Domain, "revocation-id")
 	c.naming = secret.NewHMAC(naming)
 	naming.Wipe()
+	c.tokens = sendtoken.New(c.seals.Local, c.o.Domain)
 	if c.signer, err = c.dir.Signer(c.o.Domain, c.seals.Local); err != nil {
 		return err
 	}
@@ -232,6 +236,7 @@ func (c *Core) close(ctx context.Context) error {
 	if c.naming != nil {
 		c.naming.Wipe()
 	}
+	c.tokens.Wipe()
 	if key, ok := c.signer.(ed25519.PrivateKey); ok {
 		secret.Wipe(key)
 	}

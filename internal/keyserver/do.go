@@ -79,6 +79,8 @@ func (c *Core) doAdmin(ctx context.Context, caller *authn.Caller, op Op) (Answer
 		return c.readPending(ctx)
 	case *ReadStatus:
 		return c.status(), nil
+	case *ReadReach:
+		return &Reach{Addresses: c.o.Reach, Token: c.sendToken()}, nil
 	case *ReadRevocation:
 		r, err := c.holding.Watch(ctx, op.Question, op.Wait)
 		return &Revocation{r}, err

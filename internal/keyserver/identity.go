@@ -59,7 +59,7 @@ func (id *identity) describe() (described, error) {
 	d := described{key: wire.NewKey(), issued: c.Now()}
 	payload := wire.Descriptor{
 		Type: wire.TypeDescriptor, Domain: c.o.Domain, Server: c.id, HPKE: d.key.Public(), TLS: c.o.TLSKey,
-		Issued: d.issued.UnixMilli(), NotAfter: d.issued.Add(descriptorLife).UnixMilli(),
+		Mailbox: c.o.Mailbox, Issued: d.issued.UnixMilli(), NotAfter: d.issued.Add(descriptorLife).UnixMilli(),
 	}
 	var err error
 	d.signed, err = wire.Sign(wire.TypeDescriptor, wire.Marshal(payload), c.signer)

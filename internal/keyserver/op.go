@@ -86,6 +86,9 @@ type ReadPending struct{}
 // ReadStatus reads the server's condition.
 type ReadStatus struct{}
 
+// ReadReach reads how clients reach the server without a port.
+type ReadReach struct{}
+
 // ReadAudit reads audit leaves from a position on.
 type ReadAudit struct {
 	From audit.Position
@@ -113,6 +116,7 @@ func (*Propose) op()        {}
 func (*ReadRecords) op()    {}
 func (*ReadPending) op()    {}
 func (*ReadStatus) op()     {}
+func (*ReadReach) op()      {}
 func (*ReadAudit) op()      {}
 func (*ReadRevocation) op() {}
 func (*ExportAudit) op()    {}
@@ -163,6 +167,12 @@ type Records struct{ Records []wire.Opened }
 // PendingBodies are signed bodies that wait.
 type PendingBodies struct{ Entries [][]byte }
 
+// Reach is how clients reach the server at relays and directories.
+type Reach struct {
+	Addresses []string // none: by its port alone
+	Token     []byte   // opens its mailbox; empty: it has none
+}
+
 // Leaves are audit leaves.
 type Leaves struct{ Entries []audit.Entry }
 
@@ -180,6 +190,7 @@ func (*Proposed) answer()      {}
 func (*Records) answer()       {}
 func (*PendingBodies) answer() {}
 func (*Status) answer()        {}
+func (*Reach) answer()         {}
 func (*Leaves) answer()        {}
 func (*Revocation) answer()    {}
 func (*Done) answer()          {}

@@ -49,7 +49,7 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 		return nil, nil, nil, err
 	}
 	a := ask{now: c.Now(), reason: op.Request.Reason, route: "native", native: true}
-	out := wire.Release{Keys: make([][]byte, len(op.Request.Items))}
+	out := wire.Release{Keys: make([][]byte, len(op.Request.Items)), SendToken: c.sendToken()}
 	defer func() {
 		for _, key := range out.Keys {
 			secret.Wipe(key)

@@ -34,7 +34,12 @@ type Options struct {
 	StatementEvery time.Duration // 0: DefaultStatementEvery
 	AuditFS        audit.FS      // where the audit log lies; nil: the operating system's
 	TLSKey         wire.Hash     // of the door that clients dial; descriptors name it
-	Meter          Meter         // nil: nobody counts
+	Mailbox        wire.Hash     // where the server is at relays and directories; zero: at none
+	Reach          []string      // addresses of those
+	// Beside runs beside the server from each Unseal on; it returns soon after its
+	// context ends. nil: nothing does.
+	Beside func(context.Context, *Core)
+	Meter  Meter // nil: nobody counts
 }
 
 // Meter counts what the server decides and what troubles it. It is called from
@@ -110,10 +115,13 @@ func (s *Server) Unseal(ctx context.Context, r *root.Secret) error {
 	}
 	o := &opened{core: core}
 	run, stop := context.WithCancel(context.Background())
-	o.stop = stop
+	o.stop, core.ending = stop, run.Done()
 	cut, end := context.WithCancel(context.Background())
 	o.onCut, o.end = func(f func()) func() bool { return context.AfterFunc(cut, f) }, end
 	o.duties.Go(func() { core.run(run) })
+	if s.o.Beside != nil {
+		o.duties.Go(func() { s.o.Beside(run, core) })
+	}
 	s.mu.Lock()
 	s.open = o
 	s.mu.Unlock()

@@ -270,7 +270,7 @@ func TestSlowConsumer(t *testing.T) {
 		for s, err := range r.Follow(t.Context()) {
 			if err == nil {
 				heard = append(heard, string(s))
-				time.Sleep(time.Hour)
+				sleep(t.Context(), time.Hour)
 			}
 		}
 		if len(heard) != 2 {

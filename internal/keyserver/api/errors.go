@@ -48,6 +48,16 @@ func classify(err error) (int, apiError) {
 	return http.StatusInternalServerError, apiError{"internal", "the server could not do this; its log says why", true}
 }
 
+// troubleOf is the same error for a sender who isn't at the API.
+func troubleOf(err error) wire.Trouble {
+	status, e := classify(err)
+	t := wire.Trouble{Type: wire.TypeTrouble, Status: uint16(status), Code: e.Code, Message: e.Message[:min(len(e.Message), 256)]}
+	if status == http.StatusTooManyRequests {
+		t.RetryAfter = 1
+	}
+	return t
+}
+
 func (s *Server) fail(w http.ResponseWriter, err error) {
 	status, e := classify(err)
 	if e.Code == "internal" || errors.Is(err, keyserver.ErrUnavailable) {

@@ -2,6 +2,8 @@
 
 package api
 
+import "net/http"
+
 // RouteInfo is a row of the route table.
 type RouteInfo struct {
 	Method, Path, Who string
@@ -25,4 +27,21 @@ func (s *Server) MetricNames() map[string]bool {
 		out[f.GetName()] = true
 	}
 	return out
+}
+
+// MaxFollowers is how many may follow at once.
+const MaxFollowers = maxFollowers
+
+// FillFollows takes every place for followers.
+func (s *Server) FillFollows() {
+	for range maxFollowers {
+		s.follows <- struct{}{}
+	}
+}
+
+// SendFrames sends frames as to a follower until one isn't taken in time.
+func SendFrames(w http.ResponseWriter, message []byte) {
+	f := follower{call: &call{w: w}}
+	for f.send(message) {
+	}
 }

@@ -180,6 +180,20 @@ func readStatus(c *call) error {
 	return nil
 }
 
+func readReach(c *call) error {
+	a, err := c.core.Do(c.Context(), c.caller, &keyserver.ReadReach{})
+	if err != nil {
+		return err
+	}
+	r := a.(*keyserver.Reach)
+	body := map[string]any{"schema": 1, "addresses": append([]string{}, r.Addresses...)}
+	if len(r.Token) > 0 {
+		body["send_token"] = r.Token
+	}
+	writeJSON(c.w, http.StatusOK, body)
+	return nil
+}
+
 func readAudit(c *call) error {
 	op := &keyserver.ReadAudit{}
 	var err error

@@ -26,6 +26,10 @@ type metrics struct {
 	alarms    *prometheus.CounterVec
 	dark      prometheus.Histogram
 	acks      *prometheus.CounterVec
+
+	relayUp        *prometheus.GaugeVec
+	relayExchanges *prometheus.CounterVec
+	relayAgain     *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -44,6 +48,15 @@ func newMetrics() *metrics {
 		alarms: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "claviger_alarms_total", Help: "Alarms by kind.",
 		}, []string{"kind"}),
+		relayUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "claviger_relay_connected", Help: "1 while the relay or directory takes what the server says, by its place in the configuration.",
+		}, []string{"relay"}),
+		relayExchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claviger_relay_exchanges_total", Help: "Messages answered through a relay or directory by outcome code.",
+		}, []string{"relay", "code"}),
+		relayAgain: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claviger_relay_reconnects_total", Help: "Times that a relay or directory was lost.",
+		}, []string{"relay"}),
 		dark: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "claviger_time_to_dark_seconds", Help: "From a revocation to the end of its use by each holder, by its own word or by the rules.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 4 * 3600, 24 * 3600},
@@ -61,7 +74,7 @@ func newMetrics() *metrics {
 		version = info.Main.Version
 	}
 	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.requests, m.seconds, m.decisions, m.alarms, m.dark, m.acks, build,
+	m.registry.MustRegister(m.requests, m.seconds, m.decisions, m.alarms, m.relayUp, m.relayExchanges, m.relayAgain, m.dark, m.acks, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

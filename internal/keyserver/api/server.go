@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,6 +19,7 @@ import (
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/datadir"
 	"claviger/internal/keyserver/limits"
+	"claviger/internal/keyserver/outward"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/root"
 	"claviger/internal/secret"
@@ -30,7 +32,8 @@ const (
 	maxConnections = 8192
 )
 
-// Listeners that a Server answers on. API is required.
+// Listeners that a Server answers on. Without API, clients reach it at relays and
+// directories alone.
 type Listeners struct {
 	API     net.Listener // native API, TLS 1.3
 	Metrics net.Listener // Prometheus, plain HTTP on loopback
@@ -48,11 +51,16 @@ type Server struct {
 	enrolls *limits.Sources
 	metrics *metrics
 	unseal  unsealer
+
+	every    time.Duration // between statements
+	follows  chan struct{} // places
+	stopping chan struct{} // closed when Serve ends
 }
 
 // New returns a sealed server. Without a certificate it makes one for itself,
-// new at each start; the options' TLSKey and Meter are set here.
-func New(o keyserver.Options, given *tls.Certificate) (*Server, error) {
+// new at each start; the options' TLSKey and Meter are set here, and with
+// carriers, which go with the options' Mailbox, Beside too.
+func New(o keyserver.Options, given *tls.Certificate, carriers ...outward.Carrier) (*Server, error) {
 	cert, spki, err := certificate(given, o.Clock)
 	if err != nil {
 		return nil, err
@@ -61,11 +69,15 @@ func New(o keyserver.Options, given *tls.Certificate) (*Server, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := newMetrics()
-	o.TLSKey, o.Meter = spki, m
+	o.TLSKey, o.Meter, o.StatementEvery = spki, m, cmp.Or(o.StatementEvery, keyserver.DefaultStatementEvery)
+	if len(carriers) > 0 {
+		o.Beside = beside(carriers, o.StatementEvery, m, o.Logger)
+	}
 	s := &Server{
 		Server: keyserver.New(o), clock: o.Clock, logger: o.Logger, cert: cert, metrics: m,
 		admins: authn.NewAdminVerifier(o.Domain, spki, o.Clock), enrolls: limits.NewSources(o.Clock),
 		unseal: unsealer{dir: datadir.Dir(o.Dir).Root(), shares: map[int]*secret.Bytes{}},
+		every:  o.StatementEvery, follows: make(chan struct{}, maxFollowers), stopping: make(chan struct{}),
 	}
 	m.watch(s.Sealed, s.holders)
 	return s, nil
@@ -101,8 +113,12 @@ func (s *Server) Unseal(ctx context.Context, r *root.Secret) error {
 // Serve answers until ctx ends, then lets running requests finish, seals the
 // server and returns.
 func (s *Server) Serve(ctx context.Context, l Listeners) error {
-	servers := []*http.Server{s.apiServer()}
-	listeners := []net.Listener{tls.NewListener(limits.Listener(l.API, maxConnections), tlscert.ServerConfig(s.cert))}
+	var servers []*http.Server
+	var listeners []net.Listener
+	if l.API != nil {
+		servers = append(servers, s.apiServer())
+		listeners = append(listeners, tls.NewListener(limits.Listener(l.API, maxConnections), tlscert.ServerConfig(s.cert)))
+	}
 	if l.Metrics != nil {
 		servers, listeners = append(servers, plainServer(s.metricsHandler())), append(listeners, l.Metrics)
 	}
@@ -119,6 +135,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	case err = <-ended:
 		err = fmt.Errorf("serve: %w", err)
 	}
+	close(s.stopping) // Shutdown would wait for streams
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	for _, srv := range servers {

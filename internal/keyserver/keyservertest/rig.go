@@ -21,6 +21,7 @@ import (
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/api"
 	"claviger/internal/keyserver/datadir"
+	"claviger/internal/keyserver/outward"
 	"claviger/internal/members"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/root"
@@ -47,6 +48,7 @@ type Rig struct {
 	Open    func() *root.Secret // opens the custody file; nil where Setup.Sealing says how
 
 	serve func(*keyserver.Options)
+	carry func(wire.DomainID) []outward.Carrier
 }
 
 // custody makes a root sealed under a key file and hands it out twice.
@@ -72,6 +74,10 @@ type Setup struct {
 	Init    func(*datadir.InitOptions)
 	Serve   func(*keyserver.Options)
 	Sealing *root.Sealing // of the root; nil: a key file, and the rig starts unsealed
+
+	// Carriers are relays and directories of the server; the options' Mailbox and
+	// Reach go with them.
+	Carriers func(wire.DomainID) []outward.Carrier
 }
 
 // New founds a domain and starts its server, unsealed.
@@ -80,7 +86,7 @@ func New(t testing.TB) *Rig { return NewWith(t, Setup{}) }
 // NewWith is New with something else.
 func NewWith(t testing.TB, how Setup) *Rig {
 	t.Helper()
-	r := &Rig{T: t, Dir: t.TempDir(), Ended: make(chan error, 1), serve: how.Serve}
+	r := &Rig{T: t, Dir: t.TempDir(), Ended: make(chan error, 1), serve: how.Serve, carry: how.Carriers}
 	var secretRoot *root.Secret
 	if how.Sealing != nil {
 		var err error
@@ -122,7 +128,11 @@ func (r *Rig) Start(secretRoot *root.Secret) {
 		r.serve(&o)
 	}
 	var err error
-	if r.Server, err = api.New(o, nil); err != nil {
+	var carriers []outward.Carrier
+	if r.carry != nil {
+		carriers = r.carry(r.Founded.Domain)
+	}
+	if r.Server, err = api.New(o, nil, carriers...); err != nil {
 		r.T.Fatal(err)
 	}
 	if secretRoot != nil {
@@ -221,6 +231,25 @@ func (r *Rig) Do(c *http.Client, method, path string, body []byte, auth string) 
 		r.T.Fatal(err)
 	}
 	return status, out
+}
+
+// Status makes a request and tells its status, without waiting for the end of the
+// answer: some have none.
+func (r *Rig) Status(c *http.Client, method, path, auth string) int {
+	r.T.Helper()
+	req, err := http.NewRequestWithContext(r.T.Context(), method, "https://"+r.Addr+path, http.NoBody)
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	if auth != "" {
+		req.Header.Set("Authorization", auth)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
 }
 
 // TryDo is Do that reports instead of failing.
