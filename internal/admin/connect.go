@@ -83,7 +83,7 @@ func (s *Session) open(ctx context.Context) error {
 	if s.log, err = s.p.openLog(); err != nil {
 		return err
 	}
-	s.state = s.log.state
+	s.state = s.log.State
 	return s.Refresh(ctx)
 }
 
@@ -126,7 +126,7 @@ func (s *Session) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.state = s.log.state
+	s.state = s.log.State
 	if !s.state.Members.Contains(s.link.members.Newest) && !s.link.members.Contains(s.state.Members.Newest) {
 		return fmt.Errorf("%w: its log and its member chain differ", ErrIntegrity)
 	}
@@ -143,8 +143,8 @@ func (s *Session) follow(ctx context.Context, l *logCopy) error {
 	if err != nil {
 		return err
 	}
-	if l.state != nil {
-		if len(page) == 0 || page[0].Link.Hash() != l.state.Head {
+	if l.State != nil {
+		if len(page) == 0 || page[0].Link.Hash() != l.State.Head {
 			return errHistory
 		}
 		page = page[1:] // nothing after it: that is the end
@@ -154,7 +154,7 @@ func (s *Session) follow(ctx context.Context, l *logCopy) error {
 			return fmt.Errorf("%w: its log is larger than %d bytes", ErrIntegrity, maxRecords)
 		}
 		for _, opened := range page {
-			if err := l.take(opened, s.p.Domain); err != nil {
+			if err := l.take(opened); err != nil {
 				return fmt.Errorf("%w: %w", ErrIntegrity, err)
 			}
 		}
@@ -162,10 +162,10 @@ func (s *Session) follow(ctx context.Context, l *logCopy) error {
 			return err
 		}
 	}
-	if l.state == nil {
+	if l.State == nil {
 		return fmt.Errorf("%w: its log is empty", ErrIntegrity)
 	}
-	if l.state.Members.Genesis.Demo != s.p.Demo {
+	if l.State.Members.Genesis.Demo != s.p.Demo {
 		return ErrDemo
 	}
 	return l.reaches(s.o.Clock.Now())
@@ -189,13 +189,14 @@ func (s *Session) records(ctx context.Context, from uint64) ([]wire.Opened, erro
 // which a quorum signs and which raises the generation, may go on from an
 // earlier record. Anything else is kept as proof and refused.
 func (s *Session) other(ctx context.Context, why error) error {
-	fresh := &logCopy{dirty: true}
+	fresh := s.p.newLog()
+	fresh.dirty = true
 	if err := s.follow(ctx, fresh); err != nil && !errors.Is(err, errHistory) {
 		return err
 	}
 	seen := s.log.seen
-	if fresh.state != nil && seen != nil && fresh.state.Epoch.Generation > seen.Epoch.Generation {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("the domain was restored: its log goes on as generation %d", fresh.state.Epoch.Generation))
+	if fresh.State != nil && seen != nil && fresh.State.Epoch.Generation > seen.Epoch.Generation {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the domain was restored: its log goes on as generation %d", fresh.State.Epoch.Generation))
 		s.log = fresh
 		return nil
 	}

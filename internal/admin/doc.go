@@ -39,5 +39,6 @@
 // file beside it opens it at once: that is for demos and machines, and
 // [Profile.KeyFile] says so. The bytes of the key pass through ordinary memory
 // while crypto/ed25519 signs and are wiped afterwards. Whoever can write to the
-// profile can make it forget the head, and so accept an old history.
+// profile can make it forget the head, and so accept an old history, or take
+// signatures for verified that are not (package replay).
 package admin

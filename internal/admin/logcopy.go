@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"claviger/internal/admin/replay"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/members"
@@ -40,32 +40,30 @@ type headRecord struct {
 // logCopy is the profile's copy of the log: replayed when it is opened, so that
 // a changed cache is worth nothing to who changed it.
 type logCopy struct {
-	state *authority.State
-	seen  *headRecord // nil: nothing was seen yet
-	fresh []byte      // encoded records that the file lacks
-	dirty bool        // the file is to be written anew
-	whole []byte      // its good part, kept only while dirty
-	newer []taken     // what was folded in since the last keep
+	replay.Log
+	seen     *headRecord // nil: nothing was seen yet
+	fresh    []byte      // encoded records that the file lacks
+	dirty    bool        // the file is to be written anew
+	whole    []byte      // its good part, kept only while dirty
+	verified wire.Hash   // head up to which the profile remembers what was verified
 }
 
-// taken is a record that was folded in just now.
-type taken struct {
-	epoch wire.Epoch
-	body  wire.BodyID
-	kind  string
+// newLog is a copy without a record.
+func (p *Profile) newLog() *logCopy {
+	return &logCopy{Log: replay.Log{Domain: p.Domain}}
 }
 
 func (l *logCopy) position() uint64 {
-	if l.state == nil {
+	if l.State == nil {
 		return 0
 	}
-	return l.state.Epoch.Position
+	return l.State.Epoch.Position
 }
 
 // openLog replays what the profile holds. A cache that does not verify, or does
 // not reach the head, is left out: the server will show the records again.
 func (p *Profile) openLog() (*logCopy, error) {
-	l := &logCopy{}
+	l := p.newLog()
 	var err error
 	if l.seen, err = p.head(); err != nil {
 		return nil, err
@@ -78,86 +76,56 @@ func (p *Profile) openLog() (*logCopy, error) {
 	if err != nil {
 		return nil, err
 	}
-	good := l.replay(data, p.Domain)
-	l.newer = nil
+	known := p.verified()
+	good, used := l.Read(data, known)
+	if used {
+		l.verified = known.Head
+	}
 	if good < len(data) {
 		l.dirty, l.whole = true, data[:good]
 	}
-	if l.state != nil && l.seen != nil {
-		at, ok := l.state.HeadAt(l.seen.Epoch.Position)
-		if !ok && l.state.Epoch.Generation == l.seen.Epoch.Generation {
+	if l.State != nil && l.seen != nil {
+		at, ok := l.State.HeadAt(l.seen.Epoch.Position)
+		if !ok && l.State.Epoch.Generation == l.seen.Epoch.Generation {
 			return l, nil // shorter than the head: the rest comes from the server
 		}
 		if at != l.seen.Head {
-			return &logCopy{seen: l.seen, dirty: true}, nil
+			empty := p.newLog()
+			empty.seen, empty.dirty = l.seen, true
+			return empty, nil
 		}
 	}
 	return l, nil
 }
 
-// replay folds the cache and returns how many of its bytes are good.
-func (l *logCopy) replay(data []byte, domain wire.DomainID) int {
-	good := 0
-	for rest := data; len(rest) >= 4; rest = data[good:] {
-		size := int(binary.BigEndian.Uint32(rest))
-		if size > wire.MaxRecord || len(rest) < 4+size {
-			return good
-		}
-		opened, err := wire.ParseOpened(rest[4 : 4+size])
-		if err != nil || l.fold(*opened, domain) != nil {
-			return good
-		}
-		good += 4 + size
+// verified is what the profile remembers of earlier replays, nil if nothing.
+func (p *Profile) verified() *replay.Verified {
+	data, err := p.readFile(verifiedFile, replay.MaxVerified)
+	if err != nil {
+		return nil // a cache, which the next command makes again
 	}
-	return good
+	return replay.ParseVerified(data)
 }
 
 // take folds a record that a server sent and notes it for the cache.
-func (l *logCopy) take(o wire.Opened, domain wire.DomainID) error {
-	if err := l.fold(o, domain); err != nil {
+func (l *logCopy) take(o wire.Opened) error {
+	if err := l.Fold(o); err != nil {
 		return err
 	}
-	data := wire.Marshal(o)
-	l.fresh = binary.BigEndian.AppendUint32(l.fresh, uint32(len(data)))
-	l.fresh = append(l.fresh, data...)
-	return nil
-}
-
-// fold checks a record as servers do and takes it into the state.
-func (l *logCopy) fold(o wire.Opened, domain wire.DomainID) error {
-	if l.state == nil {
-		state, err := authority.Found(o.Link, o.Entry)
-		if err != nil {
-			return err
-		}
-		// Security: the pin is what makes the rest of the log believable (T-08).
-		if state.Members.Domain != domain {
-			return errors.New("it is the log of another trust domain")
-		}
-		l.state = state
-		return nil
-	}
-	if err := l.state.Fold(o.Link, o.Entry, nil); err != nil {
-		return err
-	}
-	t := taken{epoch: o.Link.Epoch}
-	if body, err := authority.Read(o.Entry); err == nil {
-		t.body, t.kind = body.ID, body.Kind
-	}
-	l.newer = append(l.newer, t)
+	l.fresh = replay.AppendRecord(l.fresh, o)
 	return nil
 }
 
 // reaches holds that the log contains the head that was seen last, and that it
 // is not from the future.
 func (l *logCopy) reaches(now time.Time) error {
-	if ahead := time.UnixMilli(l.state.Time).Sub(now); ahead > authn.Skew {
+	if ahead := time.UnixMilli(l.State.Time).Sub(now); ahead > authn.Skew {
 		return fmt.Errorf("%w: its log is %s ahead of this machine's clock; set the clock right", ErrUnreachable, ahead.Round(time.Second))
 	}
 	if l.seen == nil {
 		return nil
 	}
-	if at, ok := l.state.HeadAt(l.seen.Epoch.Position); ok && at == l.seen.Head {
+	if at, ok := l.State.HeadAt(l.seen.Epoch.Position); ok && at == l.seen.Head {
 		return nil
 	}
 	return errHistory
@@ -166,16 +134,20 @@ func (l *logCopy) reaches(now time.Time) error {
 // keep writes what is new: records first, so that the head never names one that
 // was not kept.
 func (l *logCopy) keep(p *Profile) error {
-	if l.seen != nil && l.seen.Head == l.state.Head && !l.dirty && len(l.fresh) == 0 {
+	if l.seen != nil && l.seen.Head == l.State.Head && l.verified == l.State.Head && !l.dirty && len(l.fresh) == 0 {
 		return nil
 	}
 	if err := l.keepRecords(p); err != nil {
 		return err
 	}
-	if err := p.writeFile(membersFile, wire.Marshal(l.state.Members.Chain)); err != nil {
+	if err := p.writeFile(verifiedFile, wire.Marshal(l.Verified())); err != nil {
 		return err
 	}
-	h := headRecord{Type: typeHead, Domain: p.Domain, Epoch: l.state.Epoch, Head: l.state.Head}
+	l.verified = l.State.Head
+	if err := p.writeFile(membersFile, wire.Marshal(l.State.Members.Chain)); err != nil {
+		return err
+	}
+	h := headRecord{Type: typeHead, Domain: p.Domain, Epoch: l.State.Epoch, Head: l.State.Head}
 	if err := p.writeFile(headFile, wire.Marshal(h)); err != nil {
 		return err
 	}
@@ -234,10 +206,10 @@ func Offline(p *Profile) (*authority.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.state == nil || l.seen == nil || l.state.Epoch.Compare(l.seen.Epoch) < 0 {
+	if l.State == nil || l.seen == nil || l.State.Epoch.Compare(l.seen.Epoch) < 0 {
 		return nil, fmt.Errorf("%w: the profile's copy of the log is missing or damaged; connect to a server once", ErrUnreachable)
 	}
-	return l.state, nil
+	return l.State, nil
 }
 
 // OfflineMembers is the membership as the profile saw it last, or as it was

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"claviger/internal/admin/authkey"
+	"claviger/internal/admin/replay"
 	"claviger/internal/authority"
 	"claviger/internal/members"
 	"claviger/internal/store"
@@ -63,11 +64,54 @@ func TestCacheIsReplayed(t *testing.T) {
 	}
 }
 
+// TestWhatWasVerifiedIsACache: it is kept with the records, used by the next
+// command, and made again when it is missing, damaged or of another history.
+func TestWhatWasVerifiedIsACache(t *testing.T) {
+	s, p, alice := filled(t)
+	kept := func(name string) *replay.Verified {
+		t.Helper()
+		v := p.verified()
+		if v == nil || v.Head != s.head() || len(v.Marks) != int(v.Epoch.Position) {
+			t.Fatalf("%s: %+v", name, v)
+		}
+		return v
+	}
+	good := kept("at first")
+	if l, err := p.openLog(); err != nil || l.verified != good.Head {
+		t.Errorf("it was not used: %v", err)
+	}
+	foreign := *good
+	foreign.Head[0] ^= 1
+	for name, data := range map[string][]byte{"noise": []byte("noise"), "of another history": wire.Marshal(foreign), "empty": {}} {
+		if err := p.writeFile(verifiedFile, data); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := p.openLog(); err != nil || !l.verified.IsZero() || l.State.KeyNamed("c") == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.connect(p)
+		kept(name)
+	}
+	if err := os.Remove(filepath.Join(p.Dir(), verifiedFile)); err != nil {
+		t.Fatal(err)
+	}
+	s.connect(p)
+	kept("removed")
+	s.append(t, authority.KindKeyCreate, keyCreate("d"), alice)
+	s.connect(p)
+	kept("grown")
+}
+
+func (s *fakeServer) head() (head wire.Hash) {
+	s.log.View(func(st *authority.State) { head = st.Head })
+	return head
+}
+
 // TestLogOfAnotherDomain: the pin is asked for the first record already.
 func TestLogOfAnotherDomain(t *testing.T) {
 	other := newServer(t, founding{admins: []*Key{authkey.Generate()}, threshold: 1})
-	l := &logCopy{}
-	if err := l.take(mustRecords(t, other)[0], wire.DomainID{1}); err == nil || l.state != nil || len(l.fresh) != 0 {
+	l := (&Profile{Domain: wire.DomainID{1}}).newLog()
+	if err := l.take(mustRecords(t, other)[0]); err == nil || l.State != nil || len(l.fresh) != 0 {
 		t.Errorf("taken: %v", err)
 	}
 }
@@ -161,8 +205,8 @@ func TestForkIsRefused(t *testing.T) {
 	if err := wire.Unmarshal(data, &kept, maxRecords); err != nil {
 		t.Fatal(err)
 	}
-	shown := &logCopy{}
-	if n := shown.replay(kept.Records, p.Domain); n != len(kept.Records) || shown.state.KeyNamed("z") == nil {
+	shown := p.newLog()
+	if n, _ := shown.Read(kept.Records, nil); n != len(kept.Records) || shown.State.KeyNamed("z") == nil {
 		t.Error("the proof does not hold what the server showed")
 	}
 	if kept.Seen.Epoch.Position != 4 || len(kept.Descriptor) == 0 || string(kept.Statement) != "statement" {
@@ -232,15 +276,4 @@ func TestErrorsOfServers(t *testing.T) {
 	} else if refused, ok := errors.AsType[*ServerError](err); !ok || refused.Status != http.StatusConflict {
 		t.Errorf("got %v", err)
 	}
-}
-
-func FuzzRecords(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 1, 0x80})
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		l := &logCopy{}
-		if n := l.replay(data, wire.DomainID{1}); n < 0 || n > len(data) || l.state == nil && n != 0 {
-			t.Errorf("%d good bytes of %d", n, len(data))
-		}
-	})
 }

@@ -28,6 +28,7 @@ const (
 	membersFile   = "members"       // newest member chain that was accepted
 	headFile      = "head"          // newest head that was seen
 	recordsFile   = "records"       // the log, a cache
+	verifiedFile  = "verified"      // which of its signatures were verified, a cache
 	sessionFile   = "session"       // a read-only session key
 	proofsDir     = "proofs"        // histories that were refused
 	profileSchema = 1

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"claviger/internal/admin/change"
+	"claviger/internal/admin/replay"
 	"claviger/internal/authority"
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -95,7 +96,7 @@ func (s *Session) bring(ctx context.Context, entry []byte) (Outcome, error) {
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return Outcome{}, fmt.Errorf("%w: its answer to a change: %w", ErrIntegrity, err)
 	}
-	s.log.newer = nil
+	s.log.Newer = nil
 	if err := s.Refresh(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -106,19 +107,19 @@ func (s *Session) bring(ctx context.Context, entry []byte) (Outcome, error) {
 		}
 		return Outcome{Pending: w}, nil
 	}
-	for _, t := range s.log.newer {
-		if t.body == body.ID {
-			return Outcome{Applied: true, Epoch: t.epoch}, s.holds(t)
+	for _, t := range s.log.Newer {
+		if t.Body == body.ID {
+			return Outcome{Applied: true, Epoch: t.Epoch}, s.holds(t)
 		}
 	}
 	return Outcome{}, fmt.Errorf("%w: it says that the change was applied, and its log does not have it", ErrIntegrity)
 }
 
 // holds makes sure that a record is not void.
-func (s *Session) holds(t taken) error {
+func (s *Session) holds(t replay.Taken) error {
 	for _, v := range s.state.Voids {
-		if v.Epoch == t.epoch {
-			return fmt.Errorf("%w: record %s is void: %s", ErrIntegrity, t.epoch, v.Reason)
+		if v.Epoch == t.Epoch {
+			return fmt.Errorf("%w: record %s is void: %s", ErrIntegrity, t.Epoch, v.Reason)
 		}
 	}
 	return nil
