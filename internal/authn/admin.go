@@ -17,10 +17,23 @@ import (
 // Skew is how far an admin's clock may be from the server's, either way.
 const Skew = 60 * time.Second
 
-// Admins knows the authority keys that count now; *members.State does.
+// Admins knows the keys of people that count now; *members.State does.
 type Admins interface {
 	// Admin returns the admin whose authority key has this hash, and the key.
 	Admin(key wire.Hash) (members.Key, crypto.PublicKey, bool)
+	// Recoverer returns the holder of the recovery quorum likewise.
+	Recoverer(key wire.Hash) (members.Key, crypto.PublicKey, bool)
+}
+
+// holder finds whose key has a hash, and under which name the caller goes. Who is an admin is one before all else.
+func holder(admins Admins, kid wire.Hash) (Kind, string, crypto.PublicKey) {
+	if k, pub, ok := admins.Admin(kid); ok {
+		return Admin, k.Name, pub
+	}
+	if k, pub, ok := admins.Recoverer(kid); ok {
+		return Recovery, "recovery/" + k.Name, pub
+	}
+	return Unknown, "", nil
 }
 
 // AdminRequest is an admin's HTTP request as the server received it.
@@ -49,7 +62,8 @@ func NewAdminVerifier(domain wire.DomainID, tlsKey wire.Hash, clk clock.Clock) *
 }
 
 // Verify judges one request against the admins and revocations of the present
-// state. Each signed request is accepted once.
+// state. Each signed request is accepted once. The Caller is an Admin, or a
+// Recovery where a key of the recovery quorum is behind the request.
 func (v *AdminVerifier) Verify(admins Admins, revoked Revocations, r AdminRequest) (*Caller, error) {
 	signed, err := wire.ParseSigned(wire.TypeAdminRequest, r.Signed, wire.MaxAdminRequest)
 	if err != nil {
@@ -81,31 +95,32 @@ func (v *AdminVerifier) Verify(admins Admins, revoked Revocations, r AdminReques
 		return nil, err
 	}
 	return &Caller{
-		Kind: Admin, ID: who.name, Attributes: map[string]any{"key": who.bucket.key.String()},
+		Kind: who.kind, ID: who.name, Attributes: map[string]any{"key": who.bucket.key.String()},
 		Key: wire.KeyHash(who.pub), ReadOnly: who.bucket.session, NotAfter: who.notAfter, proved: true,
 	}, nil
 }
 
 // adminKey is the key that must have signed a request.
 type adminKey struct {
+	kind     Kind
 	name     string
 	pub      crypto.PublicKey
 	bucket   bucketKey
 	notAfter time.Time
 }
 
-// signer finds the key that a request must be signed with: an authority key, or
-// the session's.
+// signer finds the key that a request must be signed with: an authority key, one
+// of the recovery quorum, or the session's.
 func (v *AdminVerifier) signer(admins Admins, kid wire.Hash, r AdminRequest) (adminKey, error) {
 	if len(r.Session) > 0 {
 		return v.session(admins, r)
 	}
-	admin, pub, ok := admins.Admin(kid)
-	if !ok {
-		return adminKey{}, refused("not an authority key")
+	kind, name, pub := holder(admins, kid)
+	if kind == Unknown {
+		return adminKey{}, refused("neither an authority key nor one of the recovery quorum")
 	}
 	// A single request is all that its key proves.
-	return adminKey{name: admin.Name, pub: pub, bucket: bucketKey{key: kid}, notAfter: v.clock.Now().Add(Skew)}, nil
+	return adminKey{kind: kind, name: name, pub: pub, bucket: bucketKey{key: kid}, notAfter: v.clock.Now().Add(Skew)}, nil
 }
 
 func (v *AdminVerifier) session(admins Admins, r AdminRequest) (adminKey, error) {
@@ -122,9 +137,9 @@ func (v *AdminVerifier) session(admins Admins, r AdminRequest) (adminKey, error)
 		return adminKey{}, refused("session without one signature")
 	}
 	kid := signed.Signatures[0].KID
-	admin, pub, ok := admins.Admin(kid)
-	if !ok {
-		return adminKey{}, refused("session of a key that is no authority key")
+	kind, name, pub := holder(admins, kid)
+	if kind == Unknown {
+		return adminKey{}, refused("session of a key that is neither an authority key nor one of the recovery quorum")
 	}
 	s, err := wire.ParseAdminSession(r.Session, pub)
 	if err != nil {
@@ -142,10 +157,10 @@ func (v *AdminVerifier) session(admins Admins, r AdminRequest) (adminKey, error)
 	}
 	key := ed25519.PublicKey(s.Key)
 	// One admin's session must not give another's signature a second meaning.
-	if _, _, isAuthority := admins.Admin(wire.KeyHash(key)); isAuthority {
+	if other, _, _ := holder(admins, wire.KeyHash(key)); other != Unknown {
 		return adminKey{}, refused("an authority key is no session key")
 	}
-	return adminKey{name: admin.Name, pub: key, bucket: bucketKey{key: kid, session: true}, notAfter: end}, nil
+	return adminKey{kind: kind, name: name, pub: key, bucket: bucketKey{key: kid, session: true}, notAfter: end}, nil
 }
 
 // bound holds that the signed request is the one that came, at this server, now.

@@ -21,35 +21,40 @@ import (
 
 var _ authn.Admins = (*members.State)(nil)
 
-// office is a server with two admins.
+// office is a server with two admins and a holder of the recovery quorum.
 type office struct {
 	t          testing.TB
 	clk        *clock.Manual
 	domain     wire.DomainID
 	tls        wire.Hash
 	alice, bob crypto.Signer
+	rex        crypto.Signer
 	admins     keyring
 	revoked    map[string]bool
 	verifier   *authn.AdminVerifier
 }
 
-type keyring map[wire.Hash]struct {
-	name string
-	pub  crypto.PublicKey
+type keyring map[wire.Hash]person
+
+type person struct {
+	name    string
+	pub     crypto.PublicKey
+	recover bool // of the recovery quorum, no admin
 }
 
 // Admin implements authn.Admins.
 func (k keyring) Admin(hash wire.Hash) (members.Key, crypto.PublicKey, bool) {
-	a, ok := k[hash]
-	return members.Key{Name: a.name}, a.pub, ok
+	p := k[hash]
+	return members.Key{Name: p.name}, p.pub, p.pub != nil && !p.recover
 }
 
-func (k keyring) add(name string, pub crypto.PublicKey) {
-	k[wire.KeyHash(pub)] = struct {
-		name string
-		pub  crypto.PublicKey
-	}{name, pub}
+// Recoverer implements authn.Admins.
+func (k keyring) Recoverer(hash wire.Hash) (members.Key, crypto.PublicKey, bool) {
+	p := k[hash]
+	return members.Key{Name: p.name}, p.pub, p.recover
 }
+
+func (k keyring) add(p person) { k[wire.KeyHash(p.pub)] = p }
 
 // Revoked implements authn.Revocations.
 func (o *office) Revoked(id string) bool { return o.revoked[id] }
@@ -62,10 +67,11 @@ func newOffice(t testing.TB) *office {
 	}
 	o := &office{
 		t: t, clk: clock.NewManual(pkitest.Now), domain: wire.DomainID{1}, tls: wire.Hash{2},
-		alice: newKey(t), bob: token, admins: keyring{}, revoked: map[string]bool{},
+		alice: newKey(t), bob: token, rex: newKey(t), admins: keyring{}, revoked: map[string]bool{},
 	}
-	o.admins.add("alice", o.alice.Public())
-	o.admins.add("bob", o.bob.Public())
+	o.admins.add(person{name: "alice", pub: o.alice.Public()})
+	o.admins.add(person{name: "bob", pub: o.bob.Public()})
+	o.admins.add(person{name: "rex", pub: o.rex.Public(), recover: true})
 	o.verifier = authn.NewAdminVerifier(o.domain, o.tls, o.clk)
 	return o
 }
@@ -121,6 +127,29 @@ func TestAdminRequest(t *testing.T) {
 			t.Errorf("one request proves its sender until %v", got.NotAfter)
 		}
 	}
+}
+
+// TestRecoveryRequest: a key of the recovery quorum makes a caller of a kind of
+// its own, never an admin, with a session as without.
+func TestRecoveryRequest(t *testing.T) {
+	o := newOffice(t)
+	for name, c := range map[string]struct {
+		by     authn.AdminSigner
+		method string
+	}{"key": {o.signer(o.rex), "POST"}, "session": {o.session(o.rex, time.Hour), "GET"}} {
+		got, err := o.verify(o.send(c.by, c.method, "/v1/records", nil))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !got.Proved() || got.Kind != authn.Recovery || got.Kind.String() != "Recovery" || got.ID != "recovery/rex" || got.ReadOnly != (name == "session") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	c, err := o.verify(o.send(o.session(o.rex, time.Hour), "POST", "/v1/entries", nil))
+	wantRefused(t, c, err)
+	delete(o.admins, wire.KeyHash(o.rex.Public()))
+	c, err = o.verify(o.send(o.signer(o.rex), "GET", "/v1/records", nil))
+	wantRefused(t, c, err)
 }
 
 func TestAdminRequestRefuses(t *testing.T) {
@@ -267,6 +296,9 @@ func TestSessionRefuses(t *testing.T) {
 	aliceKey := o.alice.Public().(ed25519.PublicKey)
 	stolen := raw(o.bob, func(m *wire.AdminSession) { m.Key = aliceKey })
 	stolen.Key = o.alice
+	rexKey := o.rex.Public().(ed25519.PublicKey)
+	kept := raw(o.bob, func(m *wire.AdminSession) { m.Key = rexKey })
+	kept.Key = o.rex
 	two := raw(o.alice, func(*wire.AdminSession) {})
 	var err error
 	if two.Session, err = wire.AddSignature(two.Session, wire.TypeAdminSession, wire.MaxAdminRequest, o.bob); err != nil {
@@ -279,6 +311,7 @@ func TestSessionRefuses(t *testing.T) {
 		"from the future":          raw(o.alice, func(m *wire.AdminSession) { m.Issued += 61_000; m.NotAfter += 61_000 }),
 		"over":                     raw(o.alice, func(m *wire.AdminSession) { m.Issued -= 1000; m.NotAfter -= 1000 }),
 		"another's authority key":  stolen,
+		"a recovery key":           kept,
 		"signed twice":             two,
 		"short key":                raw(o.alice, func(m *wire.AdminSession) { m.Key = m.Key[:31] }),
 		"no session, but a string": {Domain: o.domain, TLS: o.tls, Key: o.alice, Clock: o.clk, Session: []byte("x")},

@@ -31,6 +31,7 @@ const (
 	Unknown  Kind = iota
 	Workload      // named by a certificate
 	Admin         // named by the authority log
+	Recovery      // a holder of the recovery quorum: reads the log and replaces authority keys, nothing else
 	Local         // the server itself
 )
 
@@ -41,6 +42,8 @@ func (k Kind) String() string {
 		return "Workload"
 	case Admin:
 		return "Admin"
+	case Recovery:
+		return "Recovery"
 	case Local:
 		return "Local"
 	default:
@@ -53,10 +56,11 @@ func (k Kind) String() string {
 type Caller struct {
 	Kind Kind
 	// ID is a workload's whole SPIFFE id, an admin's name in the authority log,
-	// or "local/" and a name. Policies, budgets and audit leaves use it.
+	// "recovery/" and the name of a holder of the recovery quorum, or "local/" and
+	// a name. Policies, budgets and audit leaves use it.
 	ID string
 	// Attributes are what the credential itself proved, under the names of the
-	// policy schema: "spiffe" and "path" of a workload, "key" (hex) of an admin.
+	// policy schema: "spiffe" and "path" of a workload, "key" (hex) of a person.
 	// What was not proved is absent.
 	Attributes map[string]any
 	// Chain is a workload's chain as it was sent (DER, leaf first).
@@ -64,7 +68,7 @@ type Caller struct {
 	// Key is the hash of the key that signed: the certificate's, the authority
 	// key's, or the session's.
 	Key wire.Hash
-	// ReadOnly marks an admin who came with a session key: reads, nothing else.
+	// ReadOnly marks a person who came with a session key: reads, nothing else.
 	ReadOnly bool
 	// NotAfter is when the credential ends. A cached Caller is void from then.
 	NotAfter time.Time

@@ -10,9 +10,11 @@
 //     key of the stapled certificate. [Trust.VerifyRenew] likewise for renewals.
 //   - [Trust.VerifyEnroll]: a first certificate, asked for under an invite. It
 //     yields no Caller: who enrols has no name yet.
-//   - [AdminVerifier.Verify]: an HTTP request signed by an authority key, or by a
-//     read-only session key that an authority key allowed for some hours.
-//     [AdminSigner] is the other side of it, [NewSession] makes session keys.
+//   - [AdminVerifier.Verify]: an HTTP request signed by an authority key, by a key
+//     of the recovery quorum, or by a read-only session key that one of those
+//     allowed for some hours. A recovery key makes a Caller of the kind [Recovery],
+//     never an Admin. [AdminSigner] is the other side of it, [NewSession] makes
+//     session keys.
 //   - [LocalCaller]: the server's own process, for its own housekeeping.
 //
 // [Trust] is a snapshot: which domain, which chains count, who is revoked, who

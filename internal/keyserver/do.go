@@ -32,6 +32,8 @@ func (c *Core) Do(ctx context.Context, caller *authn.Caller, op Op) (Answer, err
 		return c.doWorkload(ctx, caller, op)
 	case authn.Admin:
 		return c.doAdmin(ctx, caller, op)
+	case authn.Recovery:
+		return c.doRecovery(ctx, caller, op)
 	case authn.Local:
 		// An enrolment's sender is named by its invite, and by nothing yet.
 		if op, ok := op.(*Certify); ok && op.Enroll != nil {
@@ -57,17 +59,51 @@ func (c *Core) doWorkload(ctx context.Context, caller *authn.Caller, op Op) (Ans
 	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for admins"}
 }
 
+// doRecovery serves a holder of the recovery quorum, who comes when no admin's
+// key works: what it takes to see the state and to replace the authority keys.
+func (c *Core) doRecovery(ctx context.Context, caller *authn.Caller, op Op) (Answer, error) {
+	switch op := op.(type) {
+	case *ReadRecords, *ReadPending:
+		return c.read(ctx, caller, op)
+	case *Propose:
+		body, err := authority.Read(op.Entry)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
+		// Security: whatever else its signatures may be worth, this credential
+		// brings nothing but a recovery.
+		if recovers(body) {
+			return c.doPropose(ctx, caller, op)
+		}
+	}
+	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "a recovery key", Reason: "it replaces authority keys, and reads what that takes"}
+}
+
+// recovers reports whether a body announces a recovery or is one.
+func recovers(body *wire.Body) bool {
+	return body.Kind == authority.KindRecoverBegin || body.Kind == members.KindRecover
+}
+
+func (c *Core) doPropose(ctx context.Context, caller *authn.Caller, op *Propose) (Answer, error) {
+	// Security: a session key reads, it never changes anything (T-68).
+	if caller.ReadOnly {
+		return nil, &Denial{Caller: caller.ID, Operation: "change anything", Key: "a session key", Reason: "sign with the key that the session is for"}
+	}
+	return c.propose(ctx, caller, op)
+}
+
 func (c *Core) doAdmin(ctx context.Context, caller *authn.Caller, op Op) (Answer, error) {
 	if p, ok := op.(*Propose); ok {
-		// Security: a session key reads, it never changes anything (T-68).
-		if caller.ReadOnly {
-			return nil, &Denial{Caller: caller.ID, Operation: "change anything", Key: "a session key", Reason: "sign with the authority key"}
-		}
-		return c.propose(ctx, caller, p)
+		return c.doPropose(ctx, caller, p)
 	}
 	if _, ok := op.(*MakeBackup); ok && caller.ReadOnly {
 		return nil, &Denial{Caller: caller.ID, Operation: "make a backup", Key: "a session key", Reason: "sign with the authority key"}
 	}
+	return c.read(ctx, caller, op)
+}
+
+// read answers what changes nothing, once its trace is durable.
+func (c *Core) read(ctx context.Context, caller *authn.Caller, op Op) (Answer, error) {
 	if err := c.recordRead(ctx, caller, op); err != nil {
 		return nil, err
 	}
@@ -76,7 +112,7 @@ func (c *Core) doAdmin(ctx context.Context, caller *authn.Caller, op Op) (Answer
 		records, err := c.readRecords(ctx, op.From)
 		return &Records{records}, err
 	case *ReadPending:
-		return c.readPending(ctx)
+		return c.readPending(ctx, caller)
 	case *ReadStatus:
 		return c.status(), nil
 	case *ReadReach:
@@ -94,7 +130,7 @@ func (c *Core) doAdmin(ctx context.Context, caller *authn.Caller, op Op) (Answer
 	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for workloads"}
 }
 
-// recordRead leaves a trace of what admins read, once it is durable.
+// recordRead leaves a trace of what people read, once it is durable.
 func (c *Core) recordRead(ctx context.Context, caller *authn.Caller, op Op) error {
 	action := "state:read"
 	switch op.(type) {
@@ -105,6 +141,9 @@ func (c *Core) recordRead(ctx context.Context, caller *authn.Caller, op Op) erro
 	}
 	leaf := c.leaf(caller, audit.Decision, action)
 	leaf.Decision, leaf.Reason = wire.DecisionAllowed, "an authority key of the domain"
+	if caller.Kind == authn.Recovery {
+		leaf.Reason = "a key of the recovery quorum"
+	}
 	return c.record(ctx, leaf)
 }
 
@@ -196,6 +235,9 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 	}
 	answer := &Proposed{Outcome: out}
 	if out.Applied {
+		if recovers(body) {
+			c.recovering(ctx, body, out.Epoch)
+		}
 		if err := c.exec.CarryOut(ctx, body); err != nil {
 			c.dutyFailed(ctx, err)
 			answer.Note = "recorded; the server could not carry it out yet and tries again every minute: see its log"
@@ -259,14 +301,16 @@ func (c *Core) readRecords(ctx context.Context, from uint64) ([]wire.Opened, err
 	return records, nil
 }
 
-func (c *Core) readPending(ctx context.Context) (Answer, error) {
+func (c *Core) readPending(ctx context.Context, caller *authn.Caller) (Answer, error) {
 	waiting, err := c.log.Pending(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	out := &PendingBodies{}
 	for _, p := range waiting {
-		out.Entries = append(out.Entries, p.Entry)
+		if caller.Kind == authn.Admin || recovers(p.Body) {
+			out.Entries = append(out.Entries, p.Entry)
+		}
 	}
 	return out, nil
 }

@@ -10,6 +10,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/members"
 	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
@@ -97,6 +98,18 @@ func (c *Core) dutyFailed(ctx context.Context, err error) {
 	c.logger.Error("Duty failed", "error", err)
 	c.o.Meter.Alarm("duty")
 	c.alarm(ctx, "duty", err.Error())
+}
+
+// recovering raises the alarm over a recovery: whoever still is an admin has to
+// hear of it before it takes effect.
+func (c *Core) recovering(ctx context.Context, body *wire.Body, at wire.Epoch) {
+	what := "the recovery quorum announces other authority keys"
+	if body.Kind == members.KindRecover {
+		what = "the recovery quorum replaced the authority keys"
+	}
+	c.logger.Error("Recovery", "what", what, "record", at.String())
+	c.o.Meter.Alarm("recovery")
+	c.alarm(ctx, "recovery", what+": record "+at.String())
 }
 
 // policyErrors raises the alarm over policies that could not be evaluated, and so

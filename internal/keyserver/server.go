@@ -48,7 +48,7 @@ type Meter interface {
 	Decision(action, decision string) // of a leaf: an action as audit.Leaf names it, wire.DecisionAllowed or Denied
 	Dark(after time.Duration)         // of a holder of what was revoked
 	Ack(outcome string)               // AckTaken, …
-	Alarm(kind string)                // duty, policy, audit or crl
+	Alarm(kind string)                // duty, policy, audit, crl or recovery
 }
 
 type noMeter struct{}

@@ -4,6 +4,7 @@ package keyserver
 
 import (
 	"errors"
+	"time"
 
 	"claviger/internal/authority"
 	"claviger/internal/members"
@@ -23,7 +24,8 @@ type Status struct {
 	Revoked   bool // everything is
 	Voids     int  // records that were void
 	Erasure   uint64
-	Backups   int // listed in the log
+	Backups   int       // listed in the log
+	Recovery  time.Time // from when the first announced recovery can take effect; zero if none was
 
 	AuditLog     uint64
 	AuditLeaves  uint64
@@ -42,6 +44,7 @@ func (c *Core) status() *Status {
 			s.Confirmed[k.Name] = st.Confirmed(k.Name)
 		}
 		s.Epoch, s.Head, s.Keys = st.Epoch, st.Head, st.KeyCount()
+		s.Recovery, _ = st.Announced.First(st.Members.Recovery)
 		s.Revoked, s.Voids, s.Erasure, s.Backups = st.Revoked, len(st.Voids), st.Erasure, len(st.Backups())
 	})
 	s.AuditLog, s.AuditLeaves = c.audit.Size()

@@ -281,8 +281,15 @@ func (s *State) RecoveryQuorum(signed *wire.Signed) error {
 }
 
 // Admin returns the admin with the given key id.
-func (s *State) Admin(kid wire.Hash) (Key, crypto.PublicKey, bool) {
-	for _, k := range s.Keys.Keys {
+func (s *State) Admin(kid wire.Hash) (Key, crypto.PublicKey, bool) { return find(s.Keys.Keys, kid) }
+
+// Recoverer returns the holder of the recovery quorum with the given key id.
+func (s *State) Recoverer(kid wire.Hash) (Key, crypto.PublicKey, bool) {
+	return find(s.Recovery.Keys, kid)
+}
+
+func find(keys []Key, kid wire.Hash) (Key, crypto.PublicKey, bool) {
+	for _, k := range keys {
 		if k.Hash() != kid {
 			continue
 		}

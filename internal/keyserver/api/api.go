@@ -24,7 +24,8 @@ type credential int
 const (
 	anyone   credential = iota // the message proves itself, or there is nothing to hide
 	workload                   // a client certificate
-	admin                      // a signed request
+	admin                      // a request signed by an authority key or its session
+	steward                    // likewise, or by a key of the recovery quorum or its session
 )
 
 // route is one operation of the native API. What stands in no route can't be
@@ -60,9 +61,9 @@ func routes() []route {
 		{"POST", "/v1/exchange", workload, wire.MaxSealedSize, short, exchange},
 		{"GET", "/v1/keys", workload, 0, short, listKeys},
 		{"POST", "/v1/use", workload, 4 << 20, short, useKeys},
-		{"GET", "/v1/admin/records", admin, 0, short, readRecords},
-		{"POST", "/v1/admin/entries", admin, wire.MaxBody + 4<<10, short, postEntry},
-		{"GET", "/v1/admin/pending", admin, 0, short, readPending},
+		{"GET", "/v1/admin/records", steward, 0, short, readRecords},
+		{"POST", "/v1/admin/entries", steward, wire.MaxBody + 4<<10, short, postEntry},
+		{"GET", "/v1/admin/pending", steward, 0, short, readPending},
 		{"GET", "/v1/admin/status", admin, 0, short, readStatus},
 		{"GET", "/v1/admin/reach", admin, 0, short, readReach},
 		{"GET", "/v1/admin/revocation", admin, 0, short, readRevocation},
@@ -129,8 +130,11 @@ func (s *Server) authenticate(who credential, c *call) (err error) {
 	switch who {
 	case workload:
 		c.caller, err = s.workload(c.core, c.Request)
-	case admin:
-		c.caller, err = s.admin(c.core, c.Request, c.data)
+	case admin, steward:
+		c.caller, err = s.person(c.core, c.Request, c.data)
+		if err == nil && who == admin && c.caller.Kind != authn.Admin {
+			err = errors.New("this route is for admins")
+		}
 	}
 	if errors.Is(err, authn.ErrBusy) {
 		return fmt.Errorf("%w: %w", keyserver.ErrBusy, err)
@@ -158,8 +162,8 @@ func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, er
 
 var errTooLarge = errors.New("the request is too large")
 
-// admin judges a signed admin request.
-func (s *Server) admin(core *keyserver.Core, req *http.Request, data []byte) (*authn.Caller, error) {
+// person judges a signed request.
+func (s *Server) person(core *keyserver.Core, req *http.Request, data []byte) (*authn.Caller, error) {
 	signed, session, err := authn.ParseAuthorization(req.Header.Get("Authorization"))
 	if err != nil {
 		return nil, err

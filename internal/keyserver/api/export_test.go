@@ -14,7 +14,7 @@ type RouteInfo struct {
 func Routes() []RouteInfo {
 	var out []RouteInfo
 	for _, r := range routes() {
-		out = append(out, RouteInfo{r.method, r.path, [...]string{"anyone", "workload", "admin"}[r.who], r.body})
+		out = append(out, RouteInfo{r.method, r.path, [...]string{"anyone", "workload", "admin", "admin or recovery"}[r.who], r.body})
 	}
 	return out
 }

@@ -3,6 +3,8 @@
 package api
 
 import (
+	"time"
+
 	"claviger/internal/keyserver"
 	"claviger/internal/members"
 )
@@ -78,6 +80,9 @@ func problems(k *keyserver.Status) []string {
 		if !k.Confirmed[a.Name] {
 			out = append(out, "admin "+a.Name+" has not confirmed: claviger admin confirm")
 		}
+	}
+	if !k.Recovery.IsZero() {
+		out = append(out, "the recovery quorum announced other authority keys, which can take effect from "+k.Recovery.UTC().Format(time.RFC3339)+": claviger audit tail")
 	}
 	if countActive(k.Members) == 1 {
 		out = append(out, "one server only: if it is put back together with its head file, nothing else remembers")
