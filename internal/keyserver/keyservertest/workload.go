@@ -19,9 +19,10 @@ import (
 
 // Workload is an enrolled client.
 type Workload struct {
-	ID    string // SPIFFE id
-	Key   *ecdsa.PrivateKey
-	Chain [][]byte // DER, leaf first
+	ID      string // SPIFFE id
+	Key     *ecdsa.PrivateKey
+	Chain   [][]byte           // DER, leaf first
+	Mailbox ed25519.PrivateKey // that its requests name; nil: none
 }
 
 // Enroll makes an invite and uses it.
@@ -131,6 +132,9 @@ func (r *Rig) Request(w *Workload, item wire.Item, life time.Duration) ([]byte, 
 		Descriptor: wire.DescriptorHash(r.Signed), NotAfter: clock.System().Now().Add(life).UnixMilli(),
 	}
 	rand.Read(req.Nonce[:])
+	if w.Mailbox != nil {
+		req.Mailbox = wire.MailboxID(w.Mailbox.Public().(ed25519.PublicKey))
+	}
 	msg, err := wire.SignChain(wire.TypeRequest, wire.Marshal(req), w.Chain, w.Key)
 	if err != nil {
 		r.T.Fatal(err)
