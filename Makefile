@@ -51,6 +51,6 @@ bench: go-version ## the figures of docs/performance.md, as a table, in some min
 	@mkdir -p $(BIN); go build -C tools -o ../$(BIN)/benchtable ./benchtable
 	@$(BIN)/benchtable -benchtime $(BENCHTIME) -only '$(ONLY)'
 
-bench-big: go-version ## the long ones: a start with 100,000 keys, made on a file system in memory if there is one
-	TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo $${TMPDIR:-/tmp}) \
-	  go test -run '^$$' -bench '^BenchmarkLargeStart$$' -benchtime 2x -timeout 120m ./test/bench
+bench-big: go-version ## the long ones: streams of 10 GiB (40 GiB of disk, some minutes), times of refusals ten times as often
+	go test ./test/accept -run '^TestStreamsNeedLittleMemory$$' -v -bytes 10737418240 -timeout 60m
+	go test ./test/bench -run '^$$' -bench '^BenchmarkTiming$$' -benchtime 1x -timeout 60m -args -effort 10

@@ -158,6 +158,7 @@ type result struct {
 	code     int
 	out, err string
 	peak     int64 // resident memory at its highest, in KiB
+	took     time.Duration
 }
 
 // command prepares a command of this person; name "claviger" is the program under
@@ -191,14 +192,16 @@ func (p *person) finish(cmd *exec.Cmd) result {
 	if err := cmd.Start(); err != nil {
 		p.t.Fatalf("%v: %v", cmd.Args, err)
 	}
+	begin := time.Now()
 	peak, ended := make(chan int64, 1), make(chan struct{})
 	go func() { peak <- watchPeak(cmd.Process.Pid, ended) }()
 	err := cmd.Wait()
+	took := time.Since(begin)
 	close(ended)
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		p.t.Fatalf("%v: %v", cmd.Args, err)
 	}
-	r := result{line: strings.Join(cmd.Args, " "), code: cmd.ProcessState.ExitCode(), out: out.String(), err: complaint.String()}
+	r := result{line: strings.Join(cmd.Args, " "), code: cmd.ProcessState.ExitCode(), out: out.String(), err: complaint.String(), took: took}
 	r.peak = <-peak
 	return r
 }

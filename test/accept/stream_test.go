@@ -62,6 +62,7 @@ func TestStreamsNeedLittleMemory(t *testing.T) {
 		if r.peak > mostMemory {
 			t.Errorf("%s\nneeded %d KiB, more than %d", r.line, r.peak, mostMemory)
 		}
+		t.Logf("%s: %d MiB in %.1f s, %.1f MiB resident at most", r.line, *streamBytes>>20, r.took.Seconds(), float64(r.peak)/1024)
 	}
 	t.Run("files", func(t *testing.T) {
 		small(d.run("encrypt", "--key", tourKey, "-o", "file.clv", "plain"))

@@ -44,13 +44,14 @@ func (f figures) read(pkg string, r io.Reader) {
 	}
 }
 
-// best returns the best run's value: the largest of a speed, else the smallest.
+// best returns the best run's value: the largest of a speed, else the smallest. Of
+// a statistic it is the largest, the one that says most against the product.
 func (f figures) best(pkg, name, unit string) (float64, error) {
 	values := f[key(pkg, name, unit)]
 	if len(values) == 0 {
 		return 0, fmt.Errorf("benchmark %s of %s gave no %s", name, pkg, unit)
 	}
-	if strings.HasSuffix(unit, "/s") {
+	if strings.HasSuffix(unit, "/s") || unit == units[welch] {
 		return slices.Max(values), nil
 	}
 	return slices.Min(values), nil

@@ -109,7 +109,7 @@ func (o options) table(ctx context.Context, chosen []row, w, progress io.Writer)
 func (o options) bench(ctx context.Context, pkg string, names []string) ([]byte, error) {
 	time, count := o.time, o.count
 	if servers[pkg] {
-		time, count = 10*time, max(1, count/3)
+		time, count = 10*time, max(1, count/5)
 	}
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark("+strings.Join(names, "|")+")$",
 		"-benchmem", "-benchtime", time.String(), "-count", fmt.Sprint(count), "-timeout", "30m", pkg)

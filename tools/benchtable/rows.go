@@ -8,11 +8,21 @@ import "fmt"
 type form int
 
 const (
-	speed form = iota // MB/s
-	span              // time for one
-	rate              // so many a second
-	size              // resident memory
+	speed   form = iota // MB/s
+	span                // time for one
+	rate                // so many a second
+	size                // resident memory
+	ownSize             // resident memory without what is mapped from files
+	cpuSpan             // processor time of the server for one
+	cpuRate             // so many for a second of the server's processor time
+	welch               // Welch's t of two classes of input, without its sign
 )
+
+// units are those of the benchmarks that the forms are made from.
+var units = map[form]string{
+	speed: "MB/s", span: "ns/op", rate: "ns/op", size: "MiB-RSS", ownSize: "MiB-own", cpuSpan: "cpu-ns/op", cpuRate: "cpu-ns/op",
+	welch: "|t|",
+}
 
 // row is one line of the table: what it says, and the benchmark behind it.
 type row struct {
@@ -51,19 +61,36 @@ var rows = []row{
 	{"Key server, parts", "verify a client's signed request", "./internal/authn", "VerifyRequest", span, "", ""},
 
 	{"Key server, from its files to ready", "start with 1 key", "./test/bench", "Start/keys=1", span, "", ""},
+	{"Key server, from its files to ready", "memory then", "./test/bench", "Start/keys=1", size, "", ""},
 	{"Key server, from its files to ready", "start with 1,000 keys", "./test/bench", "Start/keys=1000", span, "", ""},
-	{"Key server, from its files to ready", "memory then", "./test/bench", "Start/keys=1000", size, "", ""},
+	{"Key server, from its files to ready", "start with 100,000 keys", "./test/bench", "Start/keys=100000", span, "", ""},
+	{"Key server, from its files to ready", "processor time for it, all processors together", "./test/bench", "Start/keys=100000", cpuSpan, "", ""},
+	{"Key server, from its files to ready", "memory then, what is mapped of the store's file included", "./test/bench", "Start/keys=100000", size, "", ""},
+	{"Key server, from its files to ready", "of it the server's own", "./test/bench", "Start/keys=100000", ownSize, "", ""},
 
-	{"Key server over mutual TLS, client on the same processors", "release of a key", "./internal/keyserver", "Release", rate, "", ""},
-	{"Key server over mutual TLS, client on the same processors", "encrypt 32 bytes on the server", "./internal/keyserver", "UseOverTLS", rate, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "release of a key", "./test/bench", "Server/Release", rate, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "releases for a second of its processor time", "./test/bench", "Server/Release", cpuRate, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "encrypt 32 bytes on the server", "./test/bench", "Server/Encrypt", rate, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "encryptions for a second of its processor time", "./test/bench", "Server/Encrypt", cpuRate, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "memory then", "./test/bench", "Server/Encrypt", size, "", ""},
+
+	{"Admin's command", "replay the profile's copy of the log, 1,000 records", "./internal/admin/replay", "Read/remembered", span, "Read/verified", "verifying each signature"},
+
+	{"Time of a refusal, by where the input is wrong (T-55, T-77)", "control: bytes compared one by one, the first or the last", "./test/bench", "Timing/control", welch, "", ""},
+	{"Time of a refusal, by where the input is wrong (T-55, T-77)", "a secret, its first byte or its last", "./test/bench", "Timing/secret", welch, "", ""},
+	{"Time of a refusal, by where the input is wrong (T-55, T-77)", "the commitment of a field, its first byte or its last", "./test/bench", "Timing/commitment", welch, "", ""},
+	{"Time of a refusal, by where the input is wrong (T-55, T-77)", "the MAC of a header, its first byte or its last", "./test/bench", "Timing/header-MAC", welch, "", ""},
+	{"Time of a refusal, by where the input is wrong (T-55, T-77)", "the tag of a field, its first byte or its last", "./test/bench", "Timing/field-tag", welch, "", ""},
+	{"Time of a refusal, by where the input is wrong (T-55, T-77)", "a field's text or its tag", "./test/bench", "Timing/field-text", welch, "", ""},
+	{"Time of a refusal, by where the input is wrong (T-55, T-77)", "a request's key share or its tag", "./test/bench", "Timing/request", welch, "", ""},
 }
 
 // servers are the packages whose benchmarks start and warm up a server.
-var servers = map[string]bool{"./internal/keyserver": true, "./test/bench": true}
+var servers = map[string]bool{"./test/bench": true}
 
 // cells are the columns: what, figure, compared, allocations.
 func (r row) cells(f figures) ([]string, error) {
-	unit := map[form]string{speed: "MB/s", span: "ns/op", rate: "ns/op", size: "MiB-RSS"}[r.form]
+	unit := units[r.form]
 	v, err := f.best(r.pkg, r.name, unit)
 	if err != nil {
 		return nil, err
@@ -86,18 +113,22 @@ func (r row) cells(f figures) ([]string, error) {
 // show writes a figure with three digits or so: more would be noise.
 func (f form) show(v float64) string {
 	switch {
+	case f == welch:
+		return fmt.Sprintf("t = %.1f", v)
 	case f == speed:
 		return fmt.Sprintf("%s MB/s", digits(v))
-	case f == size:
+	case f == size || f == ownSize:
 		return fmt.Sprintf("%s MiB", digits(v))
-	case f == rate:
+	case f == rate || f == cpuRate:
 		return fmt.Sprintf("%s/s", digits(1e9/v))
 	case v < 1e3:
 		return fmt.Sprintf("%s ns", digits(v))
 	case v < 1e6:
 		return fmt.Sprintf("%s µs", digits(v/1e3))
-	default:
+	case v < 1e9:
 		return fmt.Sprintf("%s ms", digits(v/1e6))
+	default:
+		return fmt.Sprintf("%s s", digits(v/1e9))
 	}
 }
 
