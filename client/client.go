@@ -202,10 +202,10 @@ func (c *Client) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// refreshIfDue calls Refresh when the newest word is older than newsEvery and
-// there is something it could end.
-func (c *Client) refreshIfDue(ctx context.Context) {
-	if age, ok := c.view.Age(); !ok || age < newsEvery || c.cache.Len() == 0 {
+// refreshIfDue calls Refresh when there is a lease for the ask and the newest word
+// on it is older than newsEvery.
+func (c *Client) refreshIfDue(ctx context.Context, ask leases.Ask) {
+	if l := c.cache.Peek(ask); l == nil || c.wordOn(l) < newsEvery {
 		return
 	}
 	now := c.options.Clock.Boot()

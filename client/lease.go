@@ -34,8 +34,15 @@ func (c *Client) lasts(l *leases.Lease) bool {
 
 // isFresh reports whether a server's word is recent enough for the lease.
 func (c *Client) isFresh(l *leases.Lease) bool {
-	age, ok := c.view.Age()
-	return ok && age < time.Duration(l.Item.Staleness)*time.Second
+	return c.wordOn(l) < time.Duration(l.Item.Staleness)*time.Second
+}
+
+// wordOn is how long ago, at most, a server vouched for the lease.
+func (c *Client) wordOn(l *leases.Lease) time.Duration {
+	if age, ok := c.view.Age(l.Epoch); ok {
+		return min(age, l.Age())
+	}
+	return l.Age()
 }
 
 // lease returns the key for an ask that may be used now: the one at hand, or a
@@ -44,7 +51,7 @@ func (c *Client) lease(ctx context.Context, ask leases.Ask) (*leases.Lease, erro
 	if c.isClosed() {
 		return nil, ErrClosed
 	}
-	c.refreshIfDue(ctx)
+	c.refreshIfDue(ctx, ask)
 	good := c.counts
 	if ask.Version == 0 {
 		// What is current, and who may seal, may have changed with the epoch.

@@ -171,7 +171,7 @@ func (v *View) believe(w word, a *Asked, issued int64) error {
 		return err
 	}
 	v.anchors[a.peer.Server] = anchor{issued: issued, sent: a.sent}
-	v.freshen(a.sent, 0)
+	v.answered = v.fresher(v.answered, heard{epoch: w.epoch, at: a.sent})
 	return nil
 }
 

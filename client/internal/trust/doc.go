@@ -9,7 +9,7 @@
 //     answers it, field by field;
 //   - [View.Enrol], [View.Renew], [View.Enrolled]: the same for certificates;
 //   - [View.Statement]: news of the domain's state and of what is revoked;
-//   - [View.Age] says how old the newest believed word is.
+//   - [View.Age] says how old the newest believed word on a lease is.
 //
 // The numbered checks are those of docs/spec/release.md, section 4.
 //

@@ -61,22 +61,45 @@ func (v *View) Now() time.Time {
 	return time.UnixMilli(v.estimate(wire.ServerID{}))
 }
 
-// Age is how long ago, at most, the newest believed word on the domain's state
-// was signed. ok is false if there is none.
-func (v *View) Age() (age time.Duration, ok bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !v.heard {
-		return 0, false
-	}
-	return v.fresh + v.since(v.freshAt), true
+// heard is when, at the latest, some server vouched for the state of an epoch.
+type heard struct {
+	epoch wire.Epoch
+	at    moment
+	age   time.Duration // at that moment
 }
 
-// freshen notes that a word was age old at the moment at, unless a newer one is
-// known.
-func (v *View) freshen(at moment, age time.Duration) {
-	if v.heard && v.fresh+v.since(v.freshAt) <= age+v.since(at) {
-		return
+func (v *View) age(h heard) time.Duration { return h.age + v.since(h.at) }
+
+// fresher returns what says more: of the later epoch, then the younger.
+func (v *View) fresher(h, next heard) heard {
+	switch c := next.epoch.Compare(h.epoch); {
+	case c < 0, c == 0 && v.age(h) <= v.age(next):
+		return h
 	}
-	v.fresh, v.freshAt, v.heard = age, at, true
+	return next
+}
+
+// Age is how long ago, at most, some server last vouched that what was released at
+// the given epoch is not revoked, leaving aside the release itself. ok is false if
+// none has.
+//
+// Security: an answer shows its epoch and not what was revoked on the way there.
+// It counts only as far as a statement, or the release in question, has shown
+// that; else who keeps asking for other keys would never miss a statement that
+// somebody holds back (T-16).
+func (v *View) Age(released wire.Epoch) (age time.Duration, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := released
+	if v.told.epoch.Compare(released) >= 0 && v.told.epoch.Position != 0 {
+		known, age, ok = v.told.epoch, v.age(v.told), true
+	}
+	a := v.answered
+	if a.epoch.Position == 0 || a.epoch.Compare(released) < 0 || a.epoch.Compare(known) > 0 {
+		return age, ok
+	}
+	if at := v.age(a); !ok || at < age {
+		return at, true
+	}
+	return age, ok
 }

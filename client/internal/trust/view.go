@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"claviger/internal/clock"
 	"claviger/internal/members"
@@ -104,14 +103,13 @@ type View struct {
 	keeper Keeper
 	clock  clock.Clock
 
-	mu      sync.Mutex
-	state   *members.State
-	mark    Mark
-	anchors map[wire.ServerID]anchor
-	freshAt moment        // when freshAge was measured
-	fresh   time.Duration // age of the newest believed word at freshAt
-	heard   bool          // fresh means something
-	news    *News         // of the newest epoch; nil without
+	mu       sync.Mutex
+	state    *members.State
+	mark     Mark
+	anchors  map[wire.ServerID]anchor
+	told     heard // by the newest statement
+	answered heard // by the newest answer
+	news     *News // of the newest epoch; nil without
 }
 
 // New verifies the chain against the domain id and returns a View.
