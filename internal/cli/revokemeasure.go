@@ -164,13 +164,14 @@ func (e *env) measure(ctx context.Context, s *admin.Session, of string, timeout 
 	defer cancel()
 	line := &statusLine{e: e}
 	defer line.clear()
-	wait := 10 * time.Second
+	every := 10 * time.Second
 	if e.ErrTTY {
-		wait = time.Second
+		every = time.Second
 	}
+	var wait time.Duration // none the first time: there is something to say, however short the time is
 	var epoch wire.Epoch
 	var last *admin.Revocation
-	for {
+	for ; ; wait = every {
 		r, err := s.Revocation(ctx, epoch, of, wait)
 		if err != nil {
 			if last != nil && ctx.Err() != nil {

@@ -7,15 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"claviger/internal/authority"
+	"claviger/internal/keyserver/holding"
 	"claviger/internal/wire"
-)
-
-// What became of acknowledgements, for Meter.Ack.
-const (
-	AckTaken   = "taken"
-	AckUnknown = "unknown" // of a mailbox that holds nothing
-	AckRefused = "refused"
 )
 
 // maxSealedAck is the size of the largest sealed acknowledgement.
@@ -26,20 +19,17 @@ const maxSealedAck = wire.MaxAck + 2<<10
 // unsigned.
 func (c *Core) acknowledge(ctx context.Context, sealed []byte, id wire.Hash) ([]byte, error) {
 	ack, err := c.openAck(ctx, sealed)
+	outcome := holding.AckRefused
 	if err == nil {
-		err = c.checkAck(ack)
+		outcome, err = c.holding.Ack(ack)
 	}
+	c.o.Meter.Ack(outcome)
 	if err != nil {
-		c.o.Meter.Ack(AckRefused)
 		return nil, err
 	}
-	if !c.holding.Acked(wire.MailboxID(ack.Mailbox), ack.Epoch, ack.At) {
-		c.o.Meter.Ack(AckUnknown)
-		return wire.Marshal(wire.TypeAck), nil
+	if outcome == holding.AckTaken { // only what comes of a known mailbox takes room in the memory of repeats
+		c.seen.Verified(id, time.Duration(ack.NotAfter-c.Now().UnixMilli())*time.Millisecond)
 	}
-	// Only what comes of a known mailbox takes room in the memory of repeats.
-	c.seen.Verified(id, time.Duration(ack.NotAfter-c.Now().UnixMilli())*time.Millisecond)
-	c.o.Meter.Ack(AckTaken)
 	return wire.Marshal(wire.TypeAck), nil
 }
 
@@ -56,28 +46,11 @@ func (c *Core) openAck(ctx context.Context, sealed []byte) (*wire.Ack, error) {
 	}
 	ack, err := wire.ParseAck(plain)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: acknowledgement: %w", ErrMalformed, err)
 	}
 	// Security: what was sealed to another server is not passed on to this one.
 	if ack.Descriptor != descriptor {
-		return nil, fmt.Errorf("%w: made for another descriptor", ErrMalformed)
+		return nil, fmt.Errorf("%w: acknowledgement: made for another descriptor", ErrMalformed)
 	}
 	return ack, nil
-}
-
-func (c *Core) checkAck(ack *wire.Ack) error {
-	left := ack.NotAfter - c.Now().UnixMilli()
-	switch {
-	case ack.Domain != c.o.Domain:
-		return fmt.Errorf("%w: an acknowledgement of another domain", ErrMalformed)
-	case left <= 0 || left > wire.MaxRequestLife:
-		return fmt.Errorf("%w: an acknowledgement that has ended, or lasts too long", ErrMalformed)
-	}
-	// Security: who has obeyed another history has not obeyed this one.
-	known := false
-	c.log.View(func(s *authority.State) { known = s.On(ack.Epoch, ack.Head) })
-	if !known {
-		return fmt.Errorf("%w: an acknowledgement of no record of this log", ErrMalformed)
-	}
-	return nil
 }

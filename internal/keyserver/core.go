@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,11 +24,11 @@ import (
 	"claviger/internal/keyserver/executor"
 	"claviger/internal/keyserver/holding"
 	"claviger/internal/keyserver/limits"
+	"claviger/internal/keyserver/policyset"
 	"claviger/internal/keyserver/sendtoken"
 	"claviger/internal/members"
 	"claviger/internal/pki"
 	"claviger/internal/pki/ca"
-	"claviger/internal/policy"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 	"claviger/internal/store"
@@ -59,25 +58,15 @@ type Core struct {
 	naming  *secret.HMAC // client → revocation id
 	tokens  *sendtoken.Tokens
 	ending  <-chan struct{} // closed when a seal begins
-	policy  atomic.Pointer[policySet]
+	policy  *policyset.InForce
 	seen    *limits.Replays
 	gate    *limits.Gate
 	own     *identity
 	holding *holding.Holding
 
-	policyMu  sync.Mutex   // one parses a new policy
 	switching sync.RWMutex // held for reading from a decision to its keys, for writing while the erasure epoch changes
 	alarmed   atomic.Int64 // boot time of the newest policy alarm's leaf
 	closed    atomic.Bool
-}
-
-// policySet is the parsed policy of one hash.
-type policySet struct {
-	hash   wire.Hash
-	set    *policy.Set
-	source []byte
-	blob   wire.Hash // of the source in the audit log; zero for an empty set
-	schema wire.Hash // likewise of the schema
 }
 
 // openCore replays the log and opens everything. On an error nothing stays open.
@@ -213,7 +202,7 @@ func (c *Core) openAudit() error {
 	if c.audit, err = audit.Open(o); err != nil {
 		return err
 	}
-	c.budget = audit.NewBudget(c.clock, 0, 0)
+	c.budget, c.policy = audit.NewBudget(c.clock, 0, 0), policyset.New(c.audit)
 	return nil
 }
 
@@ -250,45 +239,13 @@ func (c *Core) revocationID(client string) wire.RevocationID {
 	return wire.RevocationID(sum[:16])
 }
 
-// currentPolicy is the policy in force, parsed once per set.
-func (c *Core) currentPolicy(s *authority.PolicySet) (*policySet, error) {
-	if have := c.policy.Load(); have != nil && have.hash == s.Hash {
-		return have, c.keepBlobs(have)
-	}
-	c.policyMu.Lock() // one parses, the others wait for it
-	defer c.policyMu.Unlock()
-	if have := c.policy.Load(); have != nil && have.hash == s.Hash {
-		return have, c.keepBlobs(have)
-	}
-	set, err := policy.Parse(s.Source)
+// currentPolicy is the policy in force.
+func (c *Core) currentPolicy(s *authority.PolicySet) (*policyset.Set, error) {
+	set, err := c.policy.Get(s)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the policy in force does not parse: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	next := &policySet{hash: s.Hash, set: set, source: s.Source, schema: wire.Hash(sha256.Sum256([]byte(policy.Schema)))}
-	if len(s.Source) > 0 {
-		next.blob = wire.Hash(sha256.Sum256(s.Source))
-	}
-	if err := c.keepBlobs(next); err != nil {
-		return nil, err
-	}
-	c.policy.Store(next)
-	return next, nil
-}
-
-// keepBlobs makes sure that leaves may name policy and schema: the audit log
-// knows the blobs of its current number and the one before, and no older.
-func (c *Core) keepBlobs(p *policySet) error {
-	for _, blob := range []struct {
-		hash wire.Hash
-		data []byte
-	}{{p.blob, p.source}, {p.schema, []byte(policy.Schema)}} {
-		if !blob.hash.IsZero() && !c.audit.Known(blob.hash) {
-			if _, err := c.audit.Blob(blob.data); err != nil {
-				return fmt.Errorf("%w: audit log: %w", ErrUnavailable, err)
-			}
-		}
-	}
-	return nil
+	return set, nil
 }
 
 // Usable says why nothing may be decided or vouched for, nil while it may.

@@ -10,6 +10,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/policyset"
 	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
@@ -61,7 +62,7 @@ const reasonNone = policy.ReasonNone
 
 // rule decides one item: policy first, so that the state of a key is told only
 // to who may use it.
-func (c *Core) rule(f facts, set *policySet, caller *authn.Caller, item wire.Item, key *authority.Key, ask ask) ruling {
+func (c *Core) rule(f facts, set *policyset.Set, caller *authn.Caller, item wire.Item, key *authority.Key, ask ask) ruling {
 	switch {
 	case f.revoked:
 		return ruling{reason: "everything is revoked"}
@@ -85,10 +86,10 @@ func (c *Core) rule(f facts, set *policySet, caller *authn.Caller, item wire.Ite
 }
 
 // ask has policy decide on every action that an item needs.
-func (c *Core) ask(f facts, set *policySet, caller *authn.Caller, item wire.Item, key *authority.Key, ask ask) ruling {
+func (c *Core) ask(f facts, set *policyset.Set, caller *authn.Caller, item wire.Item, key *authority.Key, ask ask) ruling {
 	r := ruling{allowed: true}
 	for _, action := range ask.actions(item) {
-		d := set.set.Decide(policy.Request{
+		d := set.Decide(policy.Request{
 			Principal: policy.Workload(caller.ID, f.name), Action: action, Resource: resource(key),
 			Context: policy.Context{Time: ask.now, Purpose: item.Purpose, Partition: string(item.Partition), Reason: ask.reason, Route: ask.route},
 		})
@@ -194,13 +195,13 @@ func fits(algorithm string, item wire.Item) bool {
 const maxLeafPolicies = 64
 
 // decisionLeaf records the ruling on one item.
-func (c *Core) decisionLeaf(caller *authn.Caller, f facts, set *policySet, item wire.Item, r ruling, a ask) audit.Leaf {
+func (c *Core) decisionLeaf(caller *authn.Caller, f facts, set *policyset.Set, item wire.Item, r ruling, a ask) audit.Leaf {
 	l := audit.Leaf{
 		Time: a.now.UnixMilli(), Kind: audit.Decision, Caller: caller.ID, Action: "release", Operations: item.Operations,
 		Resource: item.Name, Version: item.Version, Purpose: item.Purpose, Partition: item.Partition, Route: a.route,
 		Stated: clip(a.reason), Epoch: f.epoch, Decision: wire.DecisionDenied, Reason: clip(r.reason),
 		Policies:  r.policies[:min(len(r.policies), maxLeafPolicies)],
-		PolicySet: set.blob, Schema: set.schema,
+		PolicySet: set.Blob, Schema: set.Schema,
 	}
 	if !a.native {
 		l.Action = item.Operations[0]

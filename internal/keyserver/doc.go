@@ -28,6 +28,8 @@
 //   - outward: the server's side of relays and directories.
 //   - executor: what the log orders: versions, destructions, receipts, backups.
 //   - anchors: whose certificates name workloads now.
+//   - holding: who holds which lease, and how far a revocation has come.
+//   - policyset: the policy in force, parsed.
 //   - limits: what bounds a flood, and the memory against replay.
 //   - datadir: the files, and how a domain is founded.
 //   - keyservertest: a real server for tests.

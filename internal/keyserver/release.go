@@ -12,6 +12,7 @@ import (
 	"claviger/internal/hierarchy"
 	"claviger/internal/kdf"
 	"claviger/internal/keyserver/executor"
+	"claviger/internal/keyserver/policyset"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
@@ -88,7 +89,7 @@ func (c *Core) newGrant(caller *authn.Caller, op *Release, f facts, a ask) *wire
 type itemOf struct {
 	caller *authn.Caller
 	f      facts
-	set    *policySet
+	set    *policyset.Set
 	ask    ask
 	op     *Release
 	index  int

@@ -47,7 +47,7 @@ type Options struct {
 type Meter interface {
 	Decision(action, decision string) // of a leaf: an action as audit.Leaf names it, wire.DecisionAllowed or Denied
 	Dark(after time.Duration)         // of a holder of what was revoked
-	Ack(outcome string)               // AckTaken, …
+	Ack(outcome string)               // holding.AckTaken, …
 	Alarm(kind string)                // duty, policy, audit, crl or recovery
 }
 

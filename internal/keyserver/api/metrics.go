@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/holding"
 )
 
 // metrics are the server's counters. No label ever holds a key, a client or
@@ -65,7 +66,7 @@ func newMetrics() *metrics {
 			Name: "claviger_acknowledgements_total", Help: "Acknowledgements of revocations by what became of them.",
 		}, []string{"outcome"}),
 	}
-	for _, outcome := range []string{keyserver.AckTaken, keyserver.AckUnknown, keyserver.AckRefused} {
+	for _, outcome := range []string{holding.AckTaken, holding.AckUnknown, holding.AckRefused} {
 		m.acks.WithLabelValues(outcome) // so that rates are right from the first one on
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "claviger_build_info", Help: "Always 1."}, []string{"version"})

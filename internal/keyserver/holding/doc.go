@@ -8,6 +8,7 @@
 //   - [Holding.Hear] before anything of a later epoch is decided or signed: facts,
 //     statements and certificates ask for it themselves.
 //   - [Holding.Gave] when a release's leaves are durable.
+//   - [Holding.Ack] takes a holder's word that it has dropped what was revoked.
 //   - [Holding.Watch] answers how far a revocation has come.
 //
 // What an earlier run gave out is read from the audit log, which names the client

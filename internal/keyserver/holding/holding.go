@@ -119,13 +119,6 @@ func (h *Holding) Answered(epoch wire.Epoch, issued int64) {
 	h.table.Answered(epoch, issued)
 }
 
-// Acked takes the word of who owns a mailbox: see holders.Table.Acked. The epoch
-// is one of the log's.
-func (h *Holding) Acked(mailbox wire.Hash, epoch wire.Epoch, at int64) (known bool) {
-	h.Hear(epoch)
-	return h.table.Acked(mailbox, epoch, at)
-}
-
 // Untold reports whether something is revoked that no statement has said.
 func (h *Holding) Untold() bool { return h.table.Untold() }
 

@@ -213,7 +213,8 @@ func TestOtherServers(t *testing.T) {
 	h := k.open()
 	_, second, _ := ed25519.GenerateKey(rand.Reader)
 	k.append(members.KindJoin, members.Server{Name: "server2", Key: public(t, second), EpochKey: wire.NewKey().Public()}, k.admin, second)
-	h.Gave(wire.Hash{1}, &wire.Grant{
+	mailbox := make([]byte, ed25519.PublicKeySize)
+	h.Gave(wire.MailboxID(mailbox), &wire.Grant{
 		Client: "spiffe://acme/workload/app", Epoch: k.epoch(), Issued: k.clock.Now().UnixMilli(), Items: []wire.GrantItem{
 			{KeyID: k.key, Version: 1, Decision: wire.DecisionAllowed, Lease: 1800, Staleness: 60, Revocation: []wire.RevocationID{{1}}},
 			{KeyID: k.key, Version: 2, Decision: wire.DecisionDenied},
@@ -228,8 +229,10 @@ func TestOtherServers(t *testing.T) {
 	if want := k.clock.Now().Add(30 * time.Minute).UnixMilli(); r.Ends != want {
 		t.Errorf("ends at %d, want %d: a word of the other server may keep it going", r.Ends, want)
 	}
-	if !h.Acked(wire.Hash{1}, k.epoch(), k.clock.Now().UnixMilli()) {
-		t.Fatal("unknown")
+	ack := &wire.Ack{Mailbox: mailbox, Epoch: k.epoch(), At: k.clock.Now().UnixMilli(), NotAfter: k.clock.Now().Add(time.Minute).UnixMilli()}
+	k.log.View(func(s *authority.State) { ack.Domain, ack.Head = s.Members.Domain, s.Head })
+	if outcome, err := h.Ack(ack); outcome != holding.AckTaken || err != nil {
+		t.Fatal(outcome, err)
 	}
 	if r, _ := h.Watch(t.Context(), q, 0); r.Dark != 1 || r.Done {
 		t.Errorf("done before the other server's leases have ended: %+v", r)
