@@ -40,7 +40,7 @@ func (c *Core) openAck(ctx context.Context, sealed []byte) (*wire.Ack, error) {
 		return nil, err
 	}
 	defer done()
-	plain, descriptor, err := c.own.open(wire.TypeAck, sealed, wire.MaxAck)
+	plain, descriptor, err := c.unseal(wire.TypeAck, sealed, wire.MaxAck)
 	if err != nil {
 		return nil, err
 	}

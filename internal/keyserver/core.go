@@ -23,6 +23,7 @@ import (
 	"claviger/internal/keyserver/datadir"
 	"claviger/internal/keyserver/executor"
 	"claviger/internal/keyserver/holding"
+	"claviger/internal/keyserver/identity"
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/keyserver/policyset"
 	"claviger/internal/keyserver/sendtoken"
@@ -61,7 +62,7 @@ type Core struct {
 	policy  *policyset.InForce
 	seen    *limits.Replays
 	gate    *limits.Gate
-	own     *identity
+	own     *identity.Identity
 	holding *holding.Holding
 
 	switching sync.RWMutex // held for reading from a decision to its keys, for writing while the erasure epoch changes
@@ -109,7 +110,7 @@ func (c *Core) open(ctx context.Context) error {
 	if err := c.openAudit(); err != nil {
 		return err
 	}
-	if c.own, err = newIdentity(c); err != nil {
+	if err = c.openIdentity(); err != nil {
 		return err
 	}
 	if c.holding, err = holding.Open(holding.Options{
@@ -221,6 +222,9 @@ func (c *Core) close(ctx context.Context) error {
 	}
 	if c.seals != nil {
 		c.seals.Wipe()
+	}
+	if c.own != nil {
+		c.own.Wipe()
 	}
 	if c.naming != nil {
 		c.naming.Wipe()

@@ -27,9 +27,11 @@
 //     every server has.
 //   - outward: the server's side of relays and directories.
 //   - executor: what the log orders: versions, destructions, receipts, backups.
+//   - identity: what the server says of itself: descriptors and statements.
 //   - anchors: whose certificates name workloads now.
 //   - holding: who holds which lease, and how far a revocation has come.
 //   - policyset: the policy in force, parsed.
+//   - sendtoken: the tokens that open its mailboxes.
 //   - limits: what bounds a flood, and the memory against replay.
 //   - datadir: the files, and how a domain is founded.
 //   - keyservertest: a real server for tests.
@@ -41,6 +43,5 @@
 //
 // do.go has the order of things; decide.go the ruling on one item; release.go
 // and use.go the two ways in which keys are used; certify.go enrolment and
-// renewal; identity.go what the server says of itself; duties.go what runs by
-// itself, and alarms.
+// renewal; duties.go what runs by itself, and alarms.
 package keyserver

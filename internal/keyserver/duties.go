@@ -18,7 +18,7 @@ import (
 // execute does everything that is due: what the log orders, and what keeps the
 // server itself fresh.
 func (c *Core) execute(ctx context.Context) error {
-	return errors.Join(c.exec.Execute(ctx), c.own.refresh(), c.writeBudget(false))
+	return errors.Join(c.exec.Execute(ctx), c.own.Refresh(), c.writeBudget(false))
 }
 
 func (c *Core) allKeys() []*authority.Key {
@@ -59,7 +59,7 @@ func (c *Core) tell() error {
 	if !c.holding.Untold() || c.Usable() != nil {
 		return nil
 	}
-	_, err := c.own.newestStatement()
+	_, err := c.own.Statement()
 	return err
 }
 

@@ -105,7 +105,7 @@ func (c *Core) verify(ctx context.Context, typ string, sealed []byte, id wire.Ha
 		return nil, err
 	}
 	defer done()
-	plain, descriptor, err := c.own.open(typ, sealed, wire.MaxSealedSize)
+	plain, descriptor, err := c.unseal(typ, sealed, wire.MaxSealedSize)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,15 @@
 
 package keyserver
 
-import "claviger/internal/wire"
+import (
+	"errors"
+	"fmt"
+
+	"claviger/internal/audit"
+	"claviger/internal/authority"
+	"claviger/internal/keyserver/identity"
+	"claviger/internal/wire"
+)
 
 // sendToken is today's, which releases carry; nil without a mailbox.
 func (c *Core) sendToken() []byte {
@@ -17,3 +25,68 @@ func (c *Core) SendTokens() []wire.Hash { return c.tokens.Good(c.Now()) }
 
 // Ending returns a channel that is closed when a seal begins: streams end then.
 func (c *Core) Ending() <-chan struct{} { return c.ending }
+
+// Introduction is what a client needs to meet this server: its descriptor and
+// the member chain.
+func (c *Core) Introduction() (wire.Introduction, error) { return c.own.Introduction() }
+
+// Holders is how many hold leases that were released by this run of the server or
+// by one that its audit log tells of.
+func (c *Core) Holders() int { return c.holding.Holders() }
+
+// Changed returns a channel that is closed when the log moves: then there is a new
+// statement, which says so.
+func (c *Core) Changed() <-chan struct{} { return c.log.Changed() }
+
+// Statement is a signed epoch statement, at most Options.StatementEvery old.
+func (c *Core) Statement() ([]byte, error) { return c.own.Statement() }
+
+func (c *Core) openIdentity() (err error) {
+	c.own, err = identity.New(identity.Options{
+		Domain: c.o.Domain, Server: c.id, Signer: c.signer, TLSKey: c.o.TLSKey, Mailbox: c.o.Mailbox,
+		Clock: c.clock, Logger: c.logger, Every: c.o.StatementEvery, Log: told{c.log, c.audit}, Usable: c.Usable,
+		Stated: func(e wire.Epoch, issued int64) { c.holding.Stated(e, issued) },
+	})
+	return err
+}
+
+// told is what statements tell.
+type told struct {
+	log   *authority.Log
+	audit *audit.Log
+}
+
+// Epoch is that of the present state.
+func (t told) Epoch() (e wire.Epoch) {
+	t.log.View(func(s *authority.State) { e = s.Epoch })
+	return e
+}
+
+// Chain is the member chain.
+func (t told) Chain() (chain [][]byte) {
+	t.log.View(func(s *authority.State) { chain = s.Members.Chain })
+	return chain
+}
+
+// Told is what a statement says of the present state.
+func (t told) Told(now int64) (out identity.Told, err error) {
+	cp, err := t.audit.Checkpoint()
+	if err != nil {
+		return out, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	out.Checkpoint = cp.Checkpoint
+	t.log.View(func(s *authority.State) {
+		out.Epoch, out.Head, out.Members, out.Revoked = s.Epoch, s.Head, s.Members.Newest, s.Revocations(now)
+	})
+	return out, nil
+}
+
+// unseal opens a message with the key of the descriptor it was sealed to, and
+// returns that descriptor's hash.
+func (c *Core) unseal(typ string, sealed []byte, limit int) ([]byte, wire.Hash, error) {
+	plain, descriptor, err := c.own.Open(typ, sealed, limit)
+	if errors.Is(err, identity.ErrNoKey) {
+		err = fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return plain, descriptor, err
+}

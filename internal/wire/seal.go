@@ -6,6 +6,7 @@ import (
 	"crypto/hpke"
 	"errors"
 	"fmt"
+	"sync/atomic"
 )
 
 // Sizes of the HPKE suite MLKEM768-X25519 (0x647a): draft-ietf-hpke-pq.
@@ -18,11 +19,21 @@ const (
 // or made for something else.
 var ErrSealed = errors.New("sealed message does not open")
 
-// Key is the private half of an HPKE key. It lives in memory only and is
-// dropped after use.
+// Key is the private half of an HPKE key. It lives in memory only, and whoever
+// made it calls Wipe after the last use. It is safe for concurrent use.
+//
+// What lies on the heap, unprotected: the seed, the X25519 scalar and the
+// ML-KEM key expanded from it. The standard library gives no way to place them
+// elsewhere, nor to clear more than Wipe does.
 type Key struct {
-	private hpke.PrivateKey
+	private atomic.Pointer[hpke.PrivateKey] // nil once wiped
 	public  []byte
+}
+
+func newKey(private hpke.PrivateKey) *Key {
+	k := &Key{public: private.PublicKey().Bytes()}
+	k.private.Store(&private)
+	return k
 }
 
 // Sealed is the outside of every sealed message and all that a carrier sees.
@@ -39,7 +50,7 @@ func NewKey() *Key {
 	if err != nil {
 		panic("wire: HPKE key generation: " + err.Error())
 	}
-	return &Key{private: private, public: private.PublicKey().Bytes()}
+	return newKey(private)
 }
 
 // KeyFromSeed restores the key that Seed came from.
@@ -48,11 +59,32 @@ func KeyFromSeed(seed []byte) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read HPKE key: %w", err)
 	}
-	return &Key{private: private, public: private.PublicKey().Bytes()}, nil
+	return newKey(private), nil
 }
 
-// Seed returns the private half, 32 bytes, for a caller that seals it away.
-func (k *Key) Seed() ([]byte, error) { return k.private.Bytes() }
+// Seed returns the private half, 32 bytes, for a caller that seals it away;
+// ErrSealed once the key is wiped. It is not a copy: Wipe clears it.
+func (k *Key) Seed() ([]byte, error) {
+	private := k.private.Load()
+	if private == nil {
+		return nil, ErrSealed
+	}
+	return (*private).Bytes()
+}
+
+// Wipe forgets the private half: nothing opens any more, but what is being
+// opened. It clears the seed, from which all else comes; the scalar and the
+// ML-KEM key made of it can only be dropped, and stand in memory until the
+// collector gives it to somebody else. Wiping twice does nothing.
+func (k *Key) Wipe() {
+	private := k.private.Swap(nil)
+	if private == nil {
+		return
+	}
+	if seed, err := (*private).Bytes(); err == nil { // the key's own, not a copy (crypto/hpke)
+		clear(seed)
+	}
+}
 
 // Public is the public half, 1216 bytes.
 func (k *Key) Public() []byte { return k.public }
@@ -67,7 +99,11 @@ func (k *Key) Open(typ string, info Hash, message []byte, limit int) ([]byte, er
 	if outer.Type != typ || len(outer.Enc) != encSize {
 		return nil, fmt.Errorf("%w: another message", ErrMalformed)
 	}
-	recipient, err := hpke.NewRecipient(outer.Enc, k.private, hpke.HKDFSHA256(), hpke.AES256GCM(), sealInfo(typ, info))
+	private := k.private.Load()
+	if private == nil {
+		return nil, ErrSealed
+	}
+	recipient, err := hpke.NewRecipient(outer.Enc, *private, hpke.HKDFSHA256(), hpke.AES256GCM(), sealInfo(typ, info))
 	if err != nil {
 		return nil, ErrSealed
 	}
