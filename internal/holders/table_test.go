@@ -381,7 +381,11 @@ func TestLateGrantToWhoHasHeard(t *testing.T) {
 	e := k.move(order(1))
 	k.Acked(holder(1).Mailbox, e, k.now())
 	k.Record(holder(1), before(e), []holders.Lease{k.lease(1)})
-	if r := k.report(e); r.Dark != 1 || !r.Done() {
+	// Another one has heard too, and held nothing of it.
+	k.give(holder(2), k.lease(7))
+	k.Acked(holder(2).Mailbox, e, k.now())
+	k.Record(holder(2), before(e), []holders.Lease{k.lease(1)})
+	if r := k.report(e); r.Holders != 1 || r.Dark != 1 || !r.Done() {
 		t.Errorf("%+v", r)
 	}
 }
@@ -451,7 +455,9 @@ func TestBounds(t *testing.T) {
 	for n := range 1000 {
 		h := holder(n)
 		h.Client = "spiffe://d/workload/greedy"
-		k.give(h, k.lease(1))
+		l := k.lease(1)
+		l.Lease = 1200
+		k.give(h, l)
 	}
 	greedy := k.Holders()
 	if greedy == 0 || greedy > limit/4/900 {

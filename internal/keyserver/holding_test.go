@@ -195,13 +195,15 @@ func TestAckForgeries(t *testing.T) {
 		"another history":       with(func(a *wire.Ack) { a.Head[0] ^= 1 }),
 		"a record to come":      with(func(a *wire.Ack) { a.Epoch.Position++ }),
 		"another generation":    with(func(a *wire.Ack) { a.Epoch.Generation++ }),
-		"huge":                  huge,
 		"sealed as a request":   r.Seal(wire.TypeRequest, wire.Marshal(good)),
 		"nothing":               r.Seal(wire.TypeAck, nil),
 	} {
 		if status, body := r.Exchange(app, sealed); status < 400 || status >= 500 {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
+	}
+	if status, body := r.Exchange(app, huge); status != 400 || !strings.Contains(string(body), "an acknowledgement of") {
+		t.Errorf("opened, or not refused for its size: %d %s", status, body)
 	}
 	if status, _ := r.Do(r.Client(nil), "POST", "/v1/enroll", r.SealAck(app, good), ""); status != 400 {
 		t.Errorf("taken by the enrolments' route: %d", status)
