@@ -150,6 +150,9 @@ func checkKeys(next members.Keys, threshold uint64) (members.Keys, error) {
 	if threshold > 0 {
 		next.Threshold = threshold
 	}
+	if next.Threshold > uint64(len(next.Keys)) {
+		return members.Keys{}, fmt.Errorf("of %d admins %d can't be a quorum: say how many with --threshold, or keep another admin", len(next.Keys), next.Threshold)
+	}
 	if err := next.Check(); err != nil {
 		return members.Keys{}, fmt.Errorf("change admins: %w", err)
 	}

@@ -37,9 +37,14 @@ type Status struct {
 		Leaves  uint64 `json:"leaves"`
 		GivenUp string `json:"given_up"`
 	} `json:"audit"`
-	Protection  string   `json:"memory_protection"` // memfd_secret, mlock or none
-	Unprotected int      `json:"unprotected_bytes"`
-	Problems    []string `json:"problems"`
+	Protection  string `json:"memory_protection"` // memfd_secret, mlock or none
+	Unprotected int    `json:"unprotected_bytes"`
+	Root        struct {
+		Kind string `json:"kind"` // passphrase, shares or key file
+		Need int    `json:"need"` // of shares: how many open it
+		Of   int    `json:"of"`
+	} `json:"root"`
+	Problems []string `json:"problems"`
 }
 
 // Status asks the server how it is.

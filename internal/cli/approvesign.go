@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -108,7 +109,7 @@ func (e *env) signWaiting(ctx context.Context, a access, id string, yes bool) er
 		return err
 	}
 	e.explain(showChange(waitingRow(s, w), w.Body, c))
-	if err := e.confirm("Signing this", "sign", yes); err != nil {
+	if err := e.confirm(ctx, "Signing this", "sign", yes); err != nil {
 		return err
 	}
 	out, err := s.Sign(ctx, w)
@@ -136,7 +137,7 @@ func (e *env) signFile(ctx context.Context, g signing) error {
 		return err
 	}
 	e.explain(shown)
-	if err := e.confirm("Signing this", "sign", g.yes); err != nil {
+	if err := e.confirm(ctx, "Signing this", "sign", g.yes); err != nil {
 		return err
 	}
 	p, err := e.adminProfile()
@@ -155,7 +156,7 @@ func (e *env) signFile(ctx context.Context, g signing) error {
 	if err := e.writeText(g.out, admin.FormatEntry(signed)); err != nil {
 		return err
 	}
-	e.next("somebody who can reach a server: claviger approve submit %s", g.out)
+	e.next("somebody who can reach a server: claviger approve submit %s", word(g.out))
 	return nil
 }
 
@@ -202,6 +203,9 @@ func readEntry(arg string) ([]byte, *wire.Body, bool, error) {
 	text, err := readBoundedFile(arg, admin.MaxEntryText)
 	if err != nil {
 		return nil, nil, false, err
+	}
+	if !strings.HasPrefix(string(text), "clvent1_") {
+		return nil, nil, false, usagef("%s holds no change: one begins with clvent1_", arg).withHint("claviger approve show ID -o FILE writes one")
 	}
 	entry, body, err := admin.ParseEntry(string(text))
 	return entry, body, err == nil, err

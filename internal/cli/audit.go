@@ -166,7 +166,7 @@ func newAuditExportCommand(e *env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := e.fetch(cmd.Context(), a, out, func(ctx context.Context, s *admin.Session, w io.Writer) (int64, error) { return s.Export(ctx, w) })
 			if err == nil {
-				e.next("claviger audit verify %s", out)
+				e.next("claviger audit verify %s", word(out))
 			}
 			return err
 		},

@@ -250,7 +250,7 @@ func TestCipherUsage(t *testing.T) {
 	w.fails(ExitNotFound, "no such file", app(), "decrypt", "--key", "a/b", w.path("none"))
 	w.fails(ExitIntegrity, "not a ciphertext", app(), "inspect", in)
 	w.fails(ExitUsage, "of kind admin", w.as("admin"), "encrypt", "--key", "a/b", in)
-	w.fails(ExitFailure, "malformed", app(), "encrypt", "--key", "A B", in)
+	w.fails(ExitUsage, "is no name of a key", app(), "encrypt", "--key", "A B", in)
 	s := tty()
 	want(t, "a plaintext may go to a terminal", s.run(t, "decrypt", "--key", "a/b", w.path("clv")), 0)
 	w.wantFiles("clv", "in")

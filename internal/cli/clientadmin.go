@@ -100,7 +100,7 @@ func (e *env) giveInvite(r clientInviteResult) error {
 		return err
 	}
 	if r.File != "" {
-		e.next("claviger client enroll %s", r.File)
+		e.next("claviger client enroll %s", word(r.File))
 	}
 	return r.failure()
 }

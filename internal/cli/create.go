@@ -105,6 +105,9 @@ func createBeside(path string, mode, keep fs.FileMode) (*outputFile, error) {
 	rand.Read(tag[:])
 	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+hex.EncodeToString(tag[:])+".part")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Path = path // the other name means nothing to anybody
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create output: %w", err)
 	}

@@ -4,11 +4,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 
 	"claviger/client"
+	"claviger/internal/wire"
 )
 
 func newDecryptCommand(e *env) *cobra.Command {
@@ -47,6 +47,9 @@ func (e *env) decrypt(ctx context.Context, args, keys []string, f cipherFlags, c
 	if len(args) == 0 && e.InTTY {
 		return r, usagef("there is nothing to decrypt: standard input is a terminal").withHint("name a file, or pipe a ciphertext in")
 	}
+	if err := checkKeyNames(keys...); err != nil {
+		return r, err
+	}
 	in, err := e.openInput(args)
 	if err != nil {
 		return r, err
@@ -73,7 +76,7 @@ func (e *env) decrypt(ctx context.Context, args, keys []string, f cipherFlags, c
 		r.Bytes = counted.n
 	}
 	if err != nil {
-		return r, nameKey(err, o.Keys)
+		return r, err
 	}
 	if o.AnyKey || opened.State == "compromised" {
 		e.opened(opened)
@@ -82,15 +85,14 @@ func (e *env) decrypt(ctx context.Context, args, keys []string, f cipherFlags, c
 	return r, out.Commit()
 }
 
-// nameKey gives a denial the name of the one key that was expected: the client
-// asks by id for what its profile has pinned, and denials then carry the id.
-func nameKey(err error, keys []string) error {
-	if d, ok := errors.AsType[*client.DeniedError](err); ok && len(keys) == 1 {
-		named := *d
-		named.Key = keys[0]
-		return &named
+// checkKeyNames refuses what no key can be called.
+func checkKeyNames(names ...string) error {
+	for _, name := range names {
+		if !wire.ValidKeyName(name) {
+			return usagef("%q is no name of a key", name).withHint("a name has parts of a-z 0-9 . _ - with single slashes between, such as payments/cards")
+		}
 	}
-	return err
+	return nil
 }
 
 // expect says which keys may open: those that were named, else the profile's

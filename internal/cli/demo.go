@@ -92,8 +92,8 @@ func (e *env) runDemo(ctx context.Context, o demo.Options, once bool) error {
 	if once {
 		return d.Close()
 	}
-	e.next(". %s    # then, for example: claviger key list", d.EnvFile())
-	e.next(". %s    # to be the admin", d.AdminEnvFile())
+	e.next(". %s    # then, for example: claviger key list", word(d.EnvFile()))
+	e.next(". %s    # to be the admin", word(d.AdminEnvFile()))
 	e.next("Ctrl-C ends it and leaves nothing")
 	<-ctx.Done()
 	return d.Remove()

@@ -43,6 +43,9 @@ func (e *env) encrypt(ctx context.Context, args []string, key string, f cipherFl
 	if key == "" {
 		return r, usagef("--key is missing").withHint("claviger key list shows the keys that you may use")
 	}
+	if err := checkKeyNames(key); err != nil {
+		return r, err
+	}
 	if hide && !f.named {
 		return r, usagef("there is no partition to hide").withHint("name it with --partition")
 	}

@@ -16,6 +16,7 @@ import (
 	"claviger/internal/demo"
 	"claviger/internal/root"
 	"claviger/internal/store"
+	"claviger/internal/transport"
 	"claviger/internal/wire"
 )
 
@@ -96,7 +97,9 @@ type outcome struct {
 func outcomes() []outcome {
 	return []outcome{
 		{err: context.Canceled, code: ExitFailure, hint: "it was interrupted; nothing half-done was left under its final name"},
+		{err: errNobody, code: ExitFailure, hint: "name a file that holds the passphrase: --passphrase-file FILE (--help lists all ways)"},
 		{err: fs.ErrNotExist, code: ExitNotFound},
+		{err: fs.ErrPermission, code: ExitFailure, hint: "see whose it is; whoever uses a profile has to be able to write to it"},
 		{err: store.ErrNotFound, code: ExitNotFound},
 		{err: root.ErrWrongPassphrase, code: ExitDenied},
 		{err: root.ErrWrongKey, code: ExitDenied},
@@ -111,9 +114,9 @@ func outcomes() []outcome {
 		{err: client.ErrNotFound, code: ExitNotFound},
 		{err: client.ErrDemo, code: ExitDenied, hint: hintDemo},
 		{err: client.ErrExists, code: ExitUsage, hint: "name another with --profile"},
-		{err: client.ErrUnavailable, code: ExitFailure, hint: "is the server running, and the profile's address right? (claviger profile list)"},
+		{err: client.ErrUnavailable, code: ExitFailure, hint: "see whether the server runs, and whether claviger profile list shows its address"},
 		{err: envelope.ErrNoKey, code: ExitDenied},
-		{err: envelope.ErrIntegrity, code: ExitIntegrity},
+		{err: envelope.ErrIntegrity, code: ExitIntegrity, hint: "--context and --partition have to be those of the encryption"},
 		{err: envelope.ErrVersion, code: ExitIntegrity, hint: "if it was not changed, a newer claviger wrote it and may read it"},
 		{err: envelope.ErrFormat, code: ExitIntegrity}, // one flipped bit of the magic looks like this
 		{err: wire.ErrMalformed, code: ExitIntegrity},
@@ -130,6 +133,9 @@ func asFailure(err error) *Failure {
 	}
 	if d, ok := errors.AsType[*client.DeniedError](err); ok {
 		return denied(d, err)
+	}
+	if said, ok := errors.AsType[*transport.Error](err); ok && said.Code == "sealed" {
+		return &Failure{Code: ExitFailure, Message: err.Error(), Hint: hintSealed, Err: err}
 	}
 	if d, ok := errors.AsType[*demo.CommandError](err); ok {
 		return &Failure{Code: ExitFailure, Message: err.Error(), Hint: d.Hint, Err: err}

@@ -8,6 +8,9 @@ import (
 	"claviger/internal/admin/change"
 )
 
+// hintSealed is for who meets a server that has not got its root.
+const hintSealed = "on the server's machine: claviger unseal --dir DIR"
+
 // hintDemo is for who mixes demo and real domains.
 const hintDemo = "only profiles that claviger demo made take a demo domain, and they take no other"
 
@@ -24,7 +27,7 @@ func adminOutcomes() []outcome {
 		{err: admin.ErrNoRecovery, code: ExitDenied, hint: "claviger admin show tells who can recover this domain"},
 		{err: admin.ErrNotAnnounced, code: ExitFailure, hint: "the same command with --announce begins the waiting time"},
 		{err: admin.ErrDenied, code: ExitDenied},
-		{err: admin.ErrSealed, code: ExitFailure, hint: "on the server's machine: claviger unseal --dir DIR"},
+		{err: admin.ErrSealed, code: ExitFailure, hint: hintSealed},
 		{err: admin.ErrUnreachable, code: ExitFailure, hint: "start the server (claviger server --dir DIR); if it runs, look at the address (claviger profile list)"},
 		{err: admin.ErrNotJoined, code: ExitUsage, hint: "claviger admin join INVITE, with the line that claviger admin invite prints"},
 		{err: admin.ErrNoSuchChange, code: ExitNotFound, hint: "claviger approve list shows what waits"},

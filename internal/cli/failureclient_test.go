@@ -9,6 +9,7 @@ import (
 	"claviger/client"
 	"claviger/envelope"
 	"claviger/internal/admin"
+	"claviger/internal/transport"
 )
 
 // What a client's errors become: the exit status is what scripts branch on.
@@ -27,6 +28,7 @@ func TestFailuresOfTheClient(t *testing.T) {
 		{client.ErrCompromised, ExitIntegrity, "", true},
 		{client.ErrStale, ExitFailure, "", true},
 		{client.ErrUnavailable, ExitFailure, "", true},
+		{fmt.Errorf("%w: %w", client.ErrUnavailable, &transport.Error{Address: "a:1", Status: 503, Code: "sealed", Message: "x"}), ExitFailure, "", true},
 		{client.ErrInvite, ExitDenied, "", true},
 		{client.ErrNotFound, ExitNotFound, "", false},
 		{client.ErrExists, ExitUsage, "", true},
@@ -45,6 +47,7 @@ func TestFailuresOfTheClient(t *testing.T) {
 		{&client.DeniedError{Client: "elsewhere", Operation: "sign", Key: "k", Reason: "policy x forbids it"},
 			ExitDenied, "elsewhere may not sign with k (policy x forbids it)", false},
 	}
+	want(t, "hint of a sealed server", asFailure(&transport.Error{Code: "sealed"}).Hint, hintSealed)
 	for _, c := range cases {
 		f := asFailure(fmt.Errorf("do it: %w", c.err))
 		if c.message == "" {

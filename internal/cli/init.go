@@ -111,16 +111,24 @@ func (r initResult) human(p *printer) {
 	)
 }
 
+// frozen says when a domain without a recovery quorum can't be changed any more.
+func (r initResult) frozen() string {
+	if len(r.Admins) == 1 {
+		return "once the only authority key is lost"
+	}
+	return fmt.Sprintf("once fewer than %d of the %d authority keys are left", r.Quorum, len(r.Admins))
+}
+
 // afterInit says what people have to know and do now.
 func (e *env) afterInit(f initFlags, r initResult) {
 	if !r.Recovery {
-		e.warn("there is no recovery quorum: once fewer than %d of the %d authority keys can sign, nothing can ever be changed again", r.Quorum, len(r.Admins))
+		e.warn("there is no recovery quorum: %s, nothing can ever be changed again (claviger admin recovery --help)", r.frozen())
 	} else {
 		e.warnShortRecovery(r.recoveryInfo)
 	}
 	for i := range f.custodians {
 		e.next("have custodian %d test the share: claviger root share --dir %s %d | age -d -i IDENTITY | claviger root check --dir %s --share -",
-			i+1, f.dir, i+1, f.dir)
+			i+1, word(f.dir), i+1, word(f.dir))
 	}
-	e.next("claviger server --dir %s", f.dir)
+	e.next("claviger server --dir %s", word(f.dir))
 }

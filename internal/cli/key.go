@@ -21,7 +21,8 @@ func newKeyCommand(e *env) *cobra.Command {
 		Long:  "Create, list and switch keys. A key has a name, versions, and settings that say how\nlong what is handed out may be used.",
 	}
 	cmd.AddCommand(newKeyCreateCommand(e), newKeyListCommand(e), newKeyShowCommand(e), newKeyRotateCommand(e),
-		newKeySetCommand(e), newKeySwitchCommand(e, false), newKeySwitchCommand(e, true), newKeyDestroyCommand(e))
+		newKeySetCommand(e), newKeySwitchCommand(e, false), newKeySwitchCommand(e, true), newKeyDestroyCommand(e),
+		newKeyKeepCommand(e))
 	return cmd
 }
 

@@ -95,6 +95,9 @@ func newKeyCreateCommand(e *env) *cobra.Command {
 			if err != nil {
 				return usagef("%v", err)
 			}
+			if err := checkKeyNames(args[0]); err != nil {
+				return err
+			}
 			return e.createKey(cmd.Context(), c, admin.NewKey(args[0], algorithm, settings, c.reason), allow)
 		},
 	}

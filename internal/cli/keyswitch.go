@@ -11,6 +11,7 @@ import (
 
 	"claviger/internal/admin"
 	"claviger/internal/authority"
+	"claviger/internal/wire"
 )
 
 func newKeyRotateCommand(e *env) *cobra.Command {
@@ -106,7 +107,7 @@ func newKeyDestroyCommand(e *env) *cobra.Command {
 				return usagef("--wait takes whole seconds")
 			}
 			if !c.dryRun {
-				if err := e.confirm(fmt.Sprintf("Destroying %s (what it encrypted will be lost for ever)", args[0]), args[0], yes); err != nil {
+				if err := e.confirm(cmd.Context(), fmt.Sprintf("Destroying %s (what it encrypted will be lost for ever)", args[0]), args[0], yes); err != nil {
 					return err
 				}
 			}
@@ -125,6 +126,49 @@ func newKeyDestroyCommand(e *env) *cobra.Command {
 	cmd.Flags().DurationVar(&wait, "wait", 7*24*time.Hour, "how long it can still be taken back")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask for a confirmation")
 	return cmd
+}
+
+func newKeyKeepCommand(e *env) *cobra.Command {
+	var c changeFlags
+	var version uint64
+	cmd := &cobra.Command{
+		Use:   "keep NAME",
+		Short: "Take back the destruction of a key that still waits for it",
+		Long: "Take back the destruction of a key, one version at a time, while the waiting time of\n" +
+			"claviger key destroy runs. The quorum signs. claviger key show lists what waits.",
+		Example: "  claviger key keep payments/old --version 1",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return e.runChange(cmd.Context(), c, func(s *admin.Session) (string, any, error) {
+				k, err := admin.KeyNamed(s.State(), args[0])
+				if err != nil {
+					return "", nil, err
+				}
+				number, err := doomed(k, version)
+				return authority.KindKeyKeep, authority.VersionRef{ID: k.ID, Number: number, Reason: c.reason}, err
+			})
+		},
+	}
+	addChangeFlags(cmd.Flags(), &c)
+	cmd.Flags().Uint64Var(&version, "version", 0, "this version (default: the only one that waits to be destroyed)")
+	return cmd
+}
+
+// doomed finds the version that waits to be destroyed and that is meant.
+func doomed(k *authority.Key, wanted uint64) (uint64, error) {
+	var waiting []uint64
+	for _, v := range k.Versions {
+		if v.DestroyAt != 0 && v.State != wire.StateDestroyed && (wanted == 0 || v.Number == wanted) {
+			waiting = append(waiting, v.Number)
+		}
+	}
+	switch len(waiting) {
+	case 0:
+		return 0, fmt.Errorf("%w: nothing of that key waits to be destroyed", admin.ErrNotFound)
+	case 1:
+		return waiting[0], nil
+	}
+	return 0, fmt.Errorf("versions %v wait to be destroyed: choose one with --version", waiting)
 }
 
 // isClient reports whether the profile that would be used is a client's.

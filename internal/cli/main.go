@@ -106,5 +106,8 @@ func asUsage(cmd *cobra.Command, err error) error {
 		return err
 	}
 	message, _, _ := strings.Cut(err.Error(), "\n") // what follows are cobra's own suggestions
+	if strings.Contains(message, " arg(s), ") {     // cobra's count doesn't say of what
+		message = "wrong number of arguments; it is " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
+	}
 	return usagef("%s", message).withHint("%s --help", cmd.CommandPath())
 }

@@ -30,9 +30,9 @@ func TestMainAnswersWrongLines(t *testing.T) {
 		{"--bogus", ExitUsage, "unknown flag: --bogus"},
 		{"help bogus", ExitUsage, `there is no help on "bogus"`},
 		{"help version extra", ExitUsage, "there is no help"},
-		{"completion", ExitUsage, "accepts 1 arg"},
+		{"completion", ExitUsage, "wrong number of arguments; it is claviger completion "},
 		{"completion csh", ExitUsage, `invalid argument "csh"`},
-		{"gen-man", ExitUsage, "accepts 1 arg"},
+		{"gen-man", ExitUsage, "wrong number of arguments; it is claviger gen-man DIR"},
 	}
 	for _, c := range cases {
 		t.Run(c.line, func(t *testing.T) {

@@ -152,7 +152,7 @@ func TestFailuresKeepTheirCode(t *testing.T) {
 		{"usage", usagef("%d is odd", 3).withHint("take %d", 4), ExitUsage, "3 is odd", "take 4"},
 		{"no slot", store.ErrNotFound, ExitNotFound, "store: no such slot", ""},
 		{"wrong passphrase", fmt.Errorf("open root: %w", root.ErrWrongPassphrase), ExitDenied, "open root: wrong passphrase", ""},
-		{"damaged ciphertext", fmt.Errorf("decrypt: %w", envelope.ErrIntegrity), ExitIntegrity, "decrypt: " + envelope.ErrIntegrity.Error(), ""},
+		{"damaged ciphertext", fmt.Errorf("decrypt: %w", envelope.ErrIntegrity), ExitIntegrity, "decrypt: " + envelope.ErrIntegrity.Error(), "--context and --partition have to be those of the encryption"},
 		{"no ciphertext", envelope.ErrFormat, ExitIntegrity, envelope.ErrFormat.Error(), ""},
 		{"forged message", fmt.Errorf("%w: body", wire.ErrSignature), ExitIntegrity, "signature missing or wrong: body", ""},
 		{"line break", errors.New("a\nhint: run this"), ExitFailure, `a\x0ahint: run this`, ""},

@@ -64,7 +64,7 @@ func TestProfileIsFound(t *testing.T) {
 		{"by name", "app2", kindClient, both, "app2", ""},
 		{"of the wrong kind", "app2", kindAdmin, both, "", "the profile app2 is of kind client"},
 		{"by directory", elsewhere, kindClient, nil, elsewhere, ""},
-		{"missing", "nobody", "", both, "", "no such file"},
+		{"missing", "nobody", "", both, "", "there is no profile in "},
 		{"no name", "no body", "", both, "", "is no name of a profile"},
 		{"newer", filepath.Join(broken, "future"), "", nil, "", "has schema 2; this program knows 1"},
 		{"a member twice", filepath.Join(broken, "twice"), "", nil, "", "a member is given twice"},

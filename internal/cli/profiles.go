@@ -57,7 +57,7 @@ func (e *env) profilePath(name string) (string, error) {
 		return filepath.Abs(name)
 	}
 	if !wire.ValidNamePart(name) {
-		return "", usagef("%q is no name of a profile", name).withHint("a name has [a-z0-9._-]; a directory has a separator, such as ./%s", name)
+		return "", usagef("%q is no name of a profile", name).withHint("a name has [a-z0-9._-]; a directory has a separator, such as %s", word("./"+name))
 	}
 	home, err := e.profileHome()
 	return filepath.Join(home, name), err
@@ -145,6 +145,10 @@ func (e *env) namedProfile(name, kind string) (string, error) {
 func readProfileInfo(dir string) (profileInfo, error) {
 	path := filepath.Join(dir, profileFile)
 	stat, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return profileInfo{}, (&Failure{Code: ExitNotFound, Message: "there is no profile in " + dir, Err: err}).
+			withHint("claviger profile list shows which there are")
+	}
 	if err != nil {
 		return profileInfo{}, fmt.Errorf("read profile: %w", err)
 	}

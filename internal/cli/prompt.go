@@ -29,7 +29,7 @@ func (e *env) askPassphrase(ctx context.Context, prompt string) (*secret.Bytes, 
 	}
 	t, err := e.Terminal()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNobody, err)
+		return nil, errNobody
 	}
 	defer t.Close()
 	raw, err := t.Raw()
@@ -131,7 +131,7 @@ func lastRune(line []byte, n int) int {
 // confirm asks for a word to be typed before something that can't be undone.
 // yes is the command's --yes. Without a person on standard input nothing is
 // assumed: that is a usage failure.
-func (e *env) confirm(question, word string, yes bool) error {
+func (e *env) confirm(ctx context.Context, question, word string, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (e *env) confirm(question, word string, yes bool) error {
 		return usagef("%s needs a confirmation and nobody can be asked", question).withHint("add --yes if you are sure")
 	}
 	fmt.Fprintf(e.Err, "%s Type %q to go on: ", clean(question), word)
-	answer, err := bufio.NewReader(io.LimitReader(e.In, 4096)).ReadString('\n')
+	answer, err := e.readLine(ctx)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read answer: %w", err)
 	}
@@ -147,4 +147,25 @@ func (e *env) confirm(question, word string, yes bool) error {
 		return usagef("not confirmed; nothing was changed")
 	}
 	return nil
+}
+
+// readLine reads a line of standard input, unless ctx ends before: a read of a
+// terminal goes on after Ctrl-C, and the process ends around it.
+func (e *env) readLine(ctx context.Context) (string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		text, err := bufio.NewReader(io.LimitReader(e.In, 4096)).ReadString('\n')
+		got <- answer{text, err}
+	}()
+	select {
+	case a := <-got:
+		return a.text, a.err
+	case <-ctx.Done():
+		fmt.Fprintln(e.Err)
+		return "", ctx.Err()
+	}
 }

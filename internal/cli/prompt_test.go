@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -119,7 +120,7 @@ func TestConfirm(t *testing.T) {
 		{"nobody there", "cards\n", false, false, false},
 	}
 	for _, c := range cases {
-		err := (&session{in: c.in, tty: c.tty}).env().confirm("destroy cards:", "cards", c.yes)
+		err := (&session{in: c.in, tty: c.tty}).env().confirm(t.Context(), "destroy cards:", "cards", c.yes)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -127,6 +128,22 @@ func TestConfirm(t *testing.T) {
 			want(t, c.name, asFailure(err).Code, ExitUsage)
 		}
 	}
+}
+
+// Ctrl-C ends the question although the read of the terminal goes on.
+func TestConfirmIsInterrupted(t *testing.T) {
+	in, typed := io.Pipe()
+	defer typed.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	s := &session{tty: true}
+	e := s.env()
+	e.In = in
+	interrupt()
+	err := e.confirm(ctx, "destroy cards:", "cards", false)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	want(t, "exit status", e.report(err), int(ExitFailure))
 }
 
 func TestReadSecret(t *testing.T) {

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,7 @@ func TestRecoveryIsSet(t *testing.T) {
 	if status.Recovery != 2 || status.Wait != uint64((72*time.Hour).Seconds()) || !slices.Equal(status.Holders, []string{"rex", "rio"}) {
 		t.Errorf("%+v", status)
 	}
+	want(t, "what opens the root", status.Root, "one key file, beside a server's epoch file")
 	wantIn(t, "status", d.ok("alice", "status"), "2 of 2 (rex, rio) can replace the admins, 72h0m0s after announcing it")
 	d.fails(ExitDenied, "the key of alice is not one of its keys", "alice", "admin", "recover", "--announce", "--key", rex)
 	d.fails(ExitUsage, "--key is missing", "alice", "admin", "recover")
@@ -85,4 +87,70 @@ func TestRecoveryIsSet(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	wantIn(t, "status", d.ok("alice", "status"), "none: when too few authority keys are left")
+}
+
+// What waits to be destroyed can be kept, one version at a time.
+func TestKeyKeep(t *testing.T) {
+	d := runningDomain(t)
+	d.ok("alice", "key", "create", "old")
+	d.fails(ExitNotFound, "nothing of that key waits to be destroyed", "alice", "key", "keep", "old")
+	d.ok("alice", "key", "rotate", "old")
+	got := into[changeResult](t, d.ok("alice", "key", "destroy", "old", "--yes", "--wait", "24h", "--json"))
+	want(t, "summary", got.Summary, "destroy every version of key old in 24h0m0s: what it encrypted is lost for ever then")
+	d.fails(ExitUsage, "versions [1 2] wait to be destroyed: choose one with --version", "alice", "key", "keep", "old")
+	d.ok("alice", "key", "keep", "old", "--version", "1")
+	d.ok("alice", "key", "keep", "old")
+	for _, v := range into[keyRow](t, d.ok("alice", "key", "show", "old", "--json")).Versions {
+		want(t, "destroyed at", v.DestroyAt, "")
+	}
+	d.fails(ExitUsage, "of 0 admins 1 can't be a quorum", "alice", "admin", "remove", "alice")
+	d.fails(ExitUsage, "holds no change", "alice", "approve", "show", d.home.path("root.key"))
+	d.fails(ExitUsage, `"Bad Name" is no name of a key`, "alice", "key", "create", "Bad Name")
+	d.fails(ExitUsage, "wrong number of arguments; it is claviger key create NAME", "alice", "key", "create")
+}
+
+// TestRecovery: alice's key is lost, and rex brings dan in.
+func TestRecovery(t *testing.T) {
+	d := &domain{t: t, home: ground(t)}
+	d.keygen("alice")
+	rex, dan, eve := d.keygen("rex"), d.keygen("dan"), d.keygen("eve")
+	want(t, "init", d.home.run(t, d.home.initArgs("--recovery", rex, "--recovery-wait", "1h")...), 0)
+	d.start()
+	d.moved("alice")
+	invite := strings.TrimSpace(d.ok("alice", "admin", "invite"))
+	for _, name := range []string{"rex", "dan"} {
+		d.ok(name, "admin", "join", invite)
+	}
+	wantIn(t, "what waits", d.ok("rex", "approve", "list"), "Nothing waits")
+	d.fails(ExitFailure, "--announce begins the waiting time", "rex", "admin", "recover", "--key", dan)
+	d.fails(ExitDenied, "", "rex", "status")
+	d.fails(ExitDenied, "no authority key", "dan", "approve", "list")
+
+	got := into[changeResult](t, d.ok("rex", "admin", "recover", "--announce", "--key", dan, "--json"))
+	want(t, "applied", got.Applied, true)
+	wantIn(t, "status", d.ok("alice", "status"), "A recovery was announced: other admins can take the place of these from ")
+	d.fails(ExitFailure, "has not been announced", "rex", "admin", "recover", "--key", eve)
+
+	file, signed := d.home.path("recovery.txt"), d.home.path("signed.txt")
+	d.fails(ExitPending, "it waits for the new keys of dan to sign", "rex", "admin", "recover", "--key", dan, "-o", file)
+	list := into[approveListResult](t, d.ok("rex", "approve", "list", "--json"))
+	if len(list.Pending) != 1 || list.Pending[0].Due == "" || !slices.Equal(list.Pending[0].Owners, []string{"dan"}) {
+		t.Errorf("%+v", list)
+	}
+	id := list.Pending[0].ID
+	d.ok("dan", "approve", "sign", file, "-o", signed, "--yes")
+	d.fails(ExitPending, "it is signed and waits for its time", "rex", "approve", "submit", signed)
+	d.fails(ExitPending, "hint: when that has come: claviger approve sign "+id, "rex", "approve", "sign", id, "--yes")
+	wantIn(t, "show", d.ok("rex", "approve", "show", id), "1 of 1 holders of recovery keys, and each new key itself")
+	d.fails(ExitDenied, "no authority key", "dan", "key", "list")
+
+	// Alice was only away: she answers.
+	d.ok("alice", "admin", "recovery", "--none")
+	if strings.Contains(d.ok("alice", "status"), "A recovery was announced") {
+		t.Error("it is still announced")
+	}
+	d.fails(ExitDenied, "no authority key", "rex", "approve", "list")
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
 }

@@ -41,7 +41,7 @@ func newRevokeCommand(e *env) *cobra.Command {
 				return err
 			}
 			if f.all && !f.dryRun {
-				if err := e.confirm("Refusing every key of the domain to everybody", "revoke", f.yes); err != nil {
+				if err := e.confirm(cmd.Context(), "Refusing every key of the domain to everybody", "revoke", f.yes); err != nil {
 					return err
 				}
 			}

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ func (r rewrapResult) human(p *printer) {
 		}
 		rows[i] = []string{f.File, f.Key, strconv.FormatUint(f.From, 10), strconv.FormatUint(f.Version, 10), what}
 	}
-	p.table([]string{"FILE", "KEY", "FROM", "TO", ""}, rows)
+	p.table([]string{"FILE", "KEY", "FROM", "TO", "RESULT"}, rows)
 }
 
 func newRewrapCommand(e *env) *cobra.Command {
@@ -73,6 +74,9 @@ func newRewrapCommand(e *env) *cobra.Command {
 }
 
 func (e *env) rewrap(ctx context.Context, files, keys []string, to string, f cipherFlags) (r rewrapResult, err error) {
+	if err := checkKeyNames(append(keys, cmp.Or(to, "any"))...); err != nil {
+		return r, err
+	}
 	c, p, err := e.dial(ctx, f.reason)
 	if err != nil {
 		return r, err
@@ -82,7 +86,7 @@ func (e *env) rewrap(ctx context.Context, files, keys []string, to string, f cip
 	for _, file := range files {
 		row, err := e.rewrapFile(ctx, c, file, to, o)
 		if err != nil {
-			return r, fmt.Errorf("rewrap %s: %w", file, nameKey(err, o.Keys))
+			return r, fmt.Errorf("rewrap %s: %w", file, err)
 		}
 		r.Files = append(r.Files, row)
 	}

@@ -119,7 +119,7 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 // waysOut tells how a sealed server is opened.
 func (e *env) waysOut(dir string) {
 	e.warn("the server is sealed and answers nothing but its health")
-	e.next("unseal it from another terminal: claviger unseal --dir %s", dir)
+	e.next("unseal it from another terminal: claviger unseal --dir %s", word(dir))
 	e.next("or name a key file in %s: [root] key_file", configFile)
 	e.next("or, under systemd, name a credential there: [root] credential")
 }

@@ -105,9 +105,9 @@ func readServerConfig(dir string) (serverConfig, error) {
 func notInstalled(dir string) *Failure {
 	f := &Failure{Code: ExitNotFound, Message: "there is no " + configFile + " in " + dir, Err: fs.ErrNotExist}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return f.withHint("if an init was cut short there, remove the directory and run it again: claviger init --dir %s", dir)
+		return f.withHint("if an init was cut short there, remove the directory and run it again: claviger init --dir %s", word(dir))
 	}
-	return f.withHint("claviger init --dir %s", dir)
+	return f.withHint("claviger init --dir %s", word(dir))
 }
 
 // parseServerConfig reads the text of a configuration.

@@ -107,6 +107,12 @@ func goodConfig() serverConfig {
 	}
 }
 
+// What a hint tells people to run can be copied as it is.
+func TestHintsQuoteWhatTheyName(t *testing.T) {
+	want(t, "hint", notInstalled("/no such/dir").Hint, "claviger init --dir '/no such/dir'")
+	want(t, "hint", notInstalled("/plain/dir").Hint, "claviger init --dir /plain/dir")
+}
+
 func TestServerConfigRoundTrip(t *testing.T) {
 	for _, c := range []serverConfig{
 		goodConfig(), {Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Demo: true, Listen: ":1"},

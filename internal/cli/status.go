@@ -63,19 +63,16 @@ func (r statusResult) human(p *printer) {
 		servers = append(servers, s.Name+" ("+s.Status+")")
 	}
 	changes := fmt.Sprintf("%d of %d admins", r.Quorum, len(r.Admins))
-	reading := r.Root
-	if reading == "" {
-		reading = "whoever opens the root (--dir DIR on the server's machine says how many that takes)"
-	}
 	p.pairs("domain", r.Name+" "+r.Domain, "log", fmt.Sprintf("%s, head %.16s", r.Epoch, r.Head), "changes take", changes,
-		"recovery", r.words(), "reading everything takes", reading, "admins", strings.Join(admins, ", "), "servers", strings.Join(servers, ", "),
+		"recovery", r.words(), "reading everything takes", r.Root, "admins", strings.Join(admins, ", "), "servers", strings.Join(servers, ", "),
 		"keys", fmt.Sprint(r.Keys), "backups listed", fmt.Sprint(r.Backups), "void records", fmt.Sprint(r.Void),
 		"audit log", fmt.Sprintf("%d, %d leaves", r.AuditLog, r.AuditSize), "memory", r.Memory, "reached at", r.Address)
+	if r.Announced != "" { // as the log says, whatever the server does
+		p.line("A recovery was announced: other admins can take the place of these from %s on.", r.Announced)
+		p.line("A quorum ends it: claviger admin recovery, or claviger admin remove.")
+	}
 	if r.Revoked {
 		p.line("Everything is revoked.")
-	}
-	if r.Announced != "" {
-		p.line("problem: the recovery quorum announced other authority keys, which can take the place of these from %s on; a quorum of the admins ends that by changing the keys or the recovery quorum", r.Announced)
 	}
 	for _, problem := range r.Problems {
 		p.line("problem: %s", problem)
@@ -133,22 +130,24 @@ func (e *env) status(ctx context.Context, a access, dir string) (statusResult, e
 	for _, srv := range m.Servers {
 		r.Servers = append(r.Servers, statusServer{srv.ID().String(), srv.Name, srv.Status.String()})
 	}
+	r.Root = rootWords(st.Root.Kind, st.Root.Need, st.Root.Of)
 	if dir != "" {
-		if r.Root, err = rootWords(dir); err != nil {
+		d, err := root.Describe(filepath.Join(dir, rootDirName))
+		if err != nil {
 			return r, err
 		}
+		r.Root = rootWords(string(d.Kind), d.Threshold, len(d.Custodians))
 	}
 	return r, nil
 }
 
-// rootWords says what opens the root of a data directory.
-func rootWords(dir string) (string, error) {
-	d, err := root.Describe(filepath.Join(dir, "root"))
-	if err != nil {
-		return "", err
+// rootWords says what opens a root, as the server tells it or its custody file.
+func rootWords(kind string, need, of int) string {
+	switch {
+	case need > 0:
+		return fmt.Sprintf("%d of %d custodians, beside a server's epoch file", need, of)
+	case kind != "":
+		return fmt.Sprintf("one %s, beside a server's epoch file", kind)
 	}
-	if d.Threshold > 0 {
-		return fmt.Sprintf("%d of %d custodians, beside a server's epoch file", d.Threshold, len(d.Custodians)), nil
-	}
-	return fmt.Sprintf("one %s, beside a server's epoch file", d.Kind), nil
+	return "whoever opens the root (the server does not say who that is)"
 }

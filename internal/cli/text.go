@@ -7,12 +7,17 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"claviger/internal/demo"
 )
 
 // clean makes text that somebody else may have written safe for a terminal:
 // control characters, bidirectional overrides, invisible format characters and
 // invalid UTF-8 come out as visible escapes. Line feeds stay.
 func clean(s string) string { return escape(s, func(r rune) bool { return r == '\n' }) }
+
+// word is a file or name as a command line that people copy has to hold it.
+func word(s string) string { return demo.Quote(s) }
 
 // oneLine is clean for a text that must not start a line of its own.
 func oneLine(s string) string { return escape(s, func(rune) bool { return false }) }

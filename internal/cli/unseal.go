@@ -65,7 +65,7 @@ func newSealCommand(e *env) *cobra.Command {
 			if err := e.show(r); err != nil {
 				return err
 			}
-			e.next("claviger unseal --dir %s", dir)
+			e.next("claviger unseal --dir %s", word(dir))
 			return nil
 		},
 	}
@@ -145,7 +145,7 @@ func (e *env) readShare(path string) (*secret.Bytes, error) {
 	}
 	if bytes.HasPrefix(share.Expose(), []byte("-----BEGIN AGE")) || bytes.HasPrefix(share.Expose(), []byte("age-encryption")) {
 		share.Wipe()
-		return nil, usagef("the share is still encrypted").withHint("age -d -i IDENTITY %s", path)
+		return nil, usagef("the share is still encrypted").withHint("age -d -i IDENTITY %s", word(path))
 	}
 	return share, nil
 }
@@ -178,7 +178,7 @@ func control(ctx context.Context, dir, method, path string, body []byte, to *api
 	}
 	resp, err := client.Do(req)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return (&Failure{Code: ExitNotFound, Message: "no server runs on " + dir, Err: err}).withHint("claviger server --dir %s", dir)
+		return (&Failure{Code: ExitNotFound, Message: "no server runs on " + dir, Err: err}).withHint("claviger server --dir %s", word(dir))
 	}
 	if errors.Is(err, os.ErrPermission) {
 		return &Failure{Code: ExitDenied, Message: "only the owner of " + socket + " may do that", Err: err}

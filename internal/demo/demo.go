@@ -231,9 +231,9 @@ func (d *Demo) WriteEnv() error {
 	for _, at := range []struct{ file, profile string }{
 		{d.path(dirAdmin, fileEnv), d.path(dirAdmin)}, {d.path(fileEnv), d.path(dirApp)},
 	} {
-		text := "CLAVIGER_PROFILE=" + quote(at.profile) + "\nexport CLAVIGER_PROFILE\n"
+		text := "CLAVIGER_PROFILE=" + Quote(at.profile) + "\nexport CLAVIGER_PROFILE\n"
 		if d.o.Program != "" {
-			text += "PATH=" + quote(filepath.Dir(d.o.Program)) + ":$PATH\nexport PATH\n"
+			text += "PATH=" + Quote(filepath.Dir(d.o.Program)) + ":$PATH\nexport PATH\n"
 		}
 		var tag [4]byte
 		rand.Read(tag[:])
@@ -246,8 +246,8 @@ func (d *Demo) WriteEnv() error {
 	return nil
 }
 
-// quote makes one word of the shell.
-func quote(s string) string {
+// Quote makes one word of the shell.
+func Quote(s string) string {
 	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !strings.ContainsRune(plain, r) }) < 0 {
 		return s
 	}

@@ -15,7 +15,7 @@ func TestQuote(t *testing.T) {
 	for _, word := range []string{
 		"", "a", "/tmp/d/app", "payments/cards", "a b", "a'b", `a"b`, "$HOME", "`id`", "a;b", "*", "~", "a\nb", "ü", "-o", "#a", "\\",
 	} {
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+quote(word)).Output()
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+Quote(word)).Output()
 		if err != nil || string(out) != word {
 			t.Errorf("the shell makes %q of %q (%v)", out, word, err)
 		}

@@ -81,10 +81,10 @@ func (d *Demo) take(ctx context.Context, s step) Result {
 func (d *Demo) line(s step) string {
 	words := []string{"claviger"}
 	if s.profile != dirApp {
-		words = append(words, "--profile", quote(d.path(s.profile)))
+		words = append(words, "--profile", Quote(d.path(s.profile)))
 	}
 	for _, a := range s.args {
-		words = append(words, quote(a))
+		words = append(words, Quote(a))
 	}
 	return strings.Join(words, " ")
 }

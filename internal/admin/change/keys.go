@@ -123,7 +123,11 @@ func (d *describer) destroy(p *authority.Destroy) string {
 	d.set("versions", versions)
 	d.set("waiting time", seconds(p.Wait))
 	d.reason(p.Reason)
-	return fmt.Sprintf("destroy %s of key %s: what it encrypted is lost for ever", versions, d.keyName(p.ID))
+	when := "at once"
+	if p.Wait > 0 {
+		when = "in " + seconds(p.Wait)
+	}
+	return fmt.Sprintf("destroy %s of key %s %s: what it encrypted is lost for ever then", versions, d.keyName(p.ID), when)
 }
 
 // settings notes each setting of a key.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"claviger/internal/keyserver"
+	"claviger/internal/root"
 	"claviger/internal/wire"
 )
 
@@ -176,7 +177,13 @@ func readStatus(c *call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(c.w, http.StatusOK, statusOf(a.(*keyserver.Status)))
+	info, err := root.Describe(c.server.unseal.dir)
+	if err != nil {
+		return err
+	}
+	out := statusOf(a.(*keyserver.Status))
+	out.Root = rootStatus{Kind: string(info.Kind), Need: info.Threshold, Of: len(info.Custodians)}
+	writeJSON(c.w, http.StatusOK, out)
 	return nil
 }
 

@@ -31,7 +31,15 @@ type status struct {
 	Audit       auditStatus    `json:"audit"`
 	Protection  string         `json:"memory_protection"` // memfd_secret, mlock or none
 	Unprotected int            `json:"unprotected_bytes"`
+	Root        rootStatus     `json:"root"`
 	Problems    []string       `json:"problems"`
+}
+
+// rootStatus is what opens the root of this server.
+type rootStatus struct {
+	Kind string `json:"kind"`           // passphrase, shares or key file
+	Need int    `json:"need,omitempty"` // of shares: how many open it
+	Of   int    `json:"of,omitempty"`   // and how many there are
 }
 
 // adminStatus is one admin; Confirmed says whether the key has signed anything.
