@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // site is the installation of docs/quorum.md as it grows.
@@ -26,13 +27,18 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, page: string(page), ports: freePorts(t, 2), people: map[string]*person{}}
-	for _, name := range []string{"ann", "bob", "eve"} {
+	for _, name := range []string{"ann", "bob", "eve", "rex", "dan", "fay"} {
 		s.people[name] = newPerson(t)
 		s.people[name].write("cards.csv", "4929 4212 3456 7890\n")
 	}
-	for _, name := range []string{"bob", "eve"} { // one machine
-		for _, shared := range []string{"D", "domain.invite"} {
-			if err := os.Symlink(s.people["ann"].path(shared), s.people[name].path(shared)); err != nil {
+	for file, owner := range map[string]string{ // one machine
+		"D": "ann", "domain.invite": "ann", "recovery.txt": "rex", "recovered.invite": "rex", "dan.txt": "dan", "fay.txt": "fay",
+	} {
+		for name, p := range s.people {
+			if name == owner {
+				continue
+			}
+			if err := os.Symlink(s.people[owner].path(file), p.path(file)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -48,7 +54,7 @@ func (s *site) play(section string) (shown string) {
 		s.t.Fatalf("docs/quorum.md has no section %q", section)
 	}
 	text, _, _ := strings.Cut(rest, "\n## ")
-	blocks := regexp.MustCompile("(?ms)^(ann|bob|eve):\n\n```sh\n(.*?)^```").FindAllStringSubmatch(text, -1)
+	blocks := regexp.MustCompile("(?ms)^([a-z]+):\n\n```sh\n(.*?)^```").FindAllStringSubmatch(text, -1)
 	if len(blocks) == 0 || len(blocks) != strings.Count(text, "```sh") {
 		s.t.Fatalf("section %q: %d blocks of commands have a person", section, len(blocks))
 	}
@@ -72,6 +78,7 @@ func (s *site) line(p *person, line string) string {
 		return ""
 	}
 	if strings.Contains(line, " init ") {
+		line = strings.Replace(line, "--recovery-wait 72h", fmt.Sprintf("--recovery-wait %ds", recoveryWait), 1)
 		line += fmt.Sprintf(" --listen %s --metrics %s", s.ports[0], s.ports[1]) // 8443 may be taken where tests run
 	}
 	want := 0
@@ -89,14 +96,21 @@ func (s *site) line(p *person, line string) string {
 	if m := waits.FindStringSubmatch(shown); m != nil {
 		s.id = m[1]
 	}
+	s.handOut(p, line)
 	return shown
 }
 
-// handOut does what the page asks people to give each other.
-func (s *site) handOut() {
+// recoveryWait is the waiting time of a recovery, in seconds.
+const recoveryWait = 5
+
+// handOut does what the page asks people to give each other, once they have made
+// a key.
+func (s *site) handOut(p *person, line string) {
 	s.t.Helper()
-	for _, p := range s.people {
+	switch {
+	case strings.Contains(line, "admin keygen "):
 		p.write("key.line", p.do("admin", "show"))
+	case strings.HasPrefix(line, "age-keygen "):
 		p.write("age.line", p.shell("age-keygen -y custodian.key").ends(s.t, 0).out)
 	}
 }
@@ -106,7 +120,6 @@ func TestQuorumInstallationAsDocumented(t *testing.T) {
 	s := newSite(t)
 	ann, bob, eve := s.people["ann"], s.people["bob"], s.people["eve"]
 	s.play("1. ")
-	s.handOut()
 	s.play("2. ")
 	for name, p := range map[string]*person{"bob": bob, "eve": eve} {
 		p.write(name+".age", ann.read(name+".age"))
@@ -120,8 +133,11 @@ func TestQuorumInstallationAsDocumented(t *testing.T) {
 	if status := ann.admin("status").ends(t, 0).out; !strings.Contains(status, "ann, bob (not confirmed), eve (not confirmed)") {
 		t.Errorf("status does not list the two who have not confirmed:\n%s", status)
 	}
-	if status := s.play("4. "); strings.Contains(status, "not confirmed") || !strings.Contains(status, "2 of 3 admins") {
-		t.Errorf("all have confirmed, and two of three decide:\n%s", status)
+	if shown := s.play("4. "); !strings.Contains(shown, "of the recovery quorum") || !strings.Contains(shown, "1 of 1 (rex)") {
+		t.Errorf("rex is not told what his key is for:\n%s", shown)
+	}
+	if status := ann.do("status"); strings.Contains(status, "not confirmed") || !strings.Contains(status, "2 of 3 admins") || !strings.Contains(status, "2 of 3 custodians") {
+		t.Errorf("all have confirmed, two of three decide, and two of three open the root:\n%s", status)
 	}
 
 	t.Run("a change waits", func(t *testing.T) { s.waitsForBob(t) })
@@ -133,6 +149,41 @@ func TestQuorumInstallationAsDocumented(t *testing.T) {
 		t.Error("what was decrypted differs")
 	}
 	t.Run("restart", func(t *testing.T) { s.restarts(t) })
+	t.Run("recovery", func(t *testing.T) { s.recovers(t) })
+}
+
+// recovers: all three admins lose everything, and rex brings in two others.
+func (s *site) recovers(t *testing.T) {
+	for _, name := range []string{"ann", "bob", "eve"} {
+		if err := os.RemoveAll(s.people[name].path(".config/claviger/" + name)); err != nil {
+			t.Fatal(err)
+		}
+		s.people[name].admin("status").oneError(t, 3, "there is no admin's profile")
+	}
+	rex, dan, fay := s.people["rex"], s.people["dan"], s.people["fay"]
+	rex.admin("key", "create", "of/rex").oneError(t, 4)
+	rex.admin("status").oneError(t, 4)
+
+	s.play("7. ")
+	announced := time.Now()
+	dan.admin("status").oneError(t, 4, "no authority key")
+	eventually(t, func() error { // its time can't have come before
+		if left := recoveryWait*time.Second - time.Since(announced); left > 0 {
+			return fmt.Errorf("%v are left", left)
+		}
+		return nil
+	})
+	if shown := s.play("8. "); !strings.Contains(shown, "Done: ") {
+		t.Errorf("the new admins decide nothing:\n%s", shown)
+	}
+	status := dan.admin("status").ends(t, 0).out
+	if !regexp.MustCompile(`(?m)^admins +dan, fay$`).MatchString(status) {
+		t.Errorf("the admins are others:\n%s", status)
+	}
+	if !strings.Contains(fay.do("key", "list"), "payments/accounts") {
+		t.Error("the new admin's key is not there")
+	}
+	s.people["ann"].do("encrypt", "--key", "payments/accounts", "-o", "accounts.clv", "cards.csv") // app1 lives on her machine
 }
 
 // waitsForBob: who waits is told all that matters, and no signature counts twice.
