@@ -100,21 +100,29 @@ func (e *env) unsealAtStart(ctx context.Context, s *api.Server, dir string, c ro
 	if err != nil {
 		return err
 	}
-	var with root.Unlock
 	switch {
-	case path != "" && info.Kind == root.KindKeyFile:
-		with.Key, err = root.ReadKey(path)
-	case path != "" && info.Kind == root.KindPassphrase:
-		with.Passphrase, err = e.readSecret(ctx, secretSource{File: path, FD: -1})
+	case path != "" && info.Kind != root.KindShares:
+		read := func() (root.Unlock, error) { return e.readUnlock(ctx, path, info.Kind) }
+		s.UnsealFrom(read) // after a seal, too
+		with, err := read()
+		if err != nil {
+			return err
+		}
+		return unsealWith(ctx, s, at, with)
 	case info.Kind == root.KindPassphrase && e.InTTY: // a job in the background must not reach for the terminal
 		return e.unsealByAsking(ctx, s, at)
-	default:
-		return nil
 	}
-	if err != nil {
-		return err
+	return nil
+}
+
+// readUnlock reads the file that opens the root.
+func (e *env) readUnlock(ctx context.Context, path string, kind root.Kind) (with root.Unlock, err error) {
+	if kind == root.KindKeyFile {
+		with.Key, err = root.ReadKey(path)
+	} else {
+		with.Passphrase, err = e.readSecret(ctx, secretSource{File: path, FD: -1})
 	}
-	return unsealWith(ctx, s, at, with)
+	return with, err
 }
 
 // rootFile is the file that a configuration names to open the root; "" for none.

@@ -163,6 +163,35 @@ func TestServerStartsUnattended(t *testing.T) {
 	want(t, "exit status", r.stop(), 0)
 }
 
+// TestUnsealFromKeyFile: a server that was sealed while it runs opens again with
+// the file that its configuration names, as that file is then.
+func TestUnsealFromKeyFile(t *testing.T) {
+	s := ground(t)
+	want(t, "init", s.run(t, s.initArgs()...), 0)
+	s.serve(t)
+	seal := func() {
+		t.Helper()
+		want(t, "seal", s.run(t, "seal", "--dir", s.path("server")), 0)
+	}
+	unseal := func() int { return s.run(t, "unseal", "--dir", s.path("server")) }
+	seal()
+	want(t, "unseal", unseal(), 0)
+	want(t, "sealed", s.status(t).Sealed, false)
+	seal()
+	key := s.path("root.key")
+	if err := os.Rename(key, key+".away"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "without the file", unseal(), int(ExitFailure))
+	wantIn(t, "without the file", s.err.String(), "[root] key_file")
+	want(t, "sealed", s.status(t).Sealed, true)
+	if err := os.Rename(key+".away", key); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "with the file again", unseal(), 0)
+	want(t, "sealed", s.status(t).Sealed, false)
+}
+
 func TestUnsealWithShares(t *testing.T) {
 	s := ground(t)
 	args := s.initArgs("--root", "shares", "--key-file", "")

@@ -31,7 +31,8 @@ func newUnsealCommand(e *env) *cobra.Command {
 		Short: "Open a sealed server of this machine",
 		Long: "Open a sealed server of this machine with the passphrase of the root secret, or\n" +
 			"bring one of the shares; once there are enough the server opens. A share is\n" +
-			"decrypted first, with age.",
+			"decrypted first, with age. If the root is sealed under a key file, the server reads\n" +
+			"the one again that its configuration names.",
 		Example: "  claviger unseal --dir D\n  age -d -i identity share.age | claviger unseal --dir D --share -",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -104,23 +105,30 @@ func (e *env) unseal(ctx context.Context, dir, share string, pass secretSource) 
 	if err := control(ctx, dir, "GET", "/status", nil, &r.ControlStatus); err != nil || !r.Sealed {
 		return r, err
 	}
-	var in api.UnsealRequest
-	b, err := e.unsealSecret(ctx, r.Kind, share, pass)
-	if err != nil {
-		return r, err
-	}
-	defer b.Wipe()
-	if share != "" {
-		in.Share = b.Expose()
-	} else {
-		in.Passphrase = b.Expose()
+	in := api.UnsealRequest{KeyFile: share == "" && r.Kind == string(root.KindKeyFile)}
+	if !in.KeyFile {
+		b, err := e.unsealSecret(ctx, r.Kind, share, pass)
+		if err != nil {
+			return r, err
+		}
+		defer b.Wipe()
+		if share != "" {
+			in.Share = b.Expose()
+		} else {
+			in.Passphrase = b.Expose()
+		}
 	}
 	body, err := json.Marshal(in)
 	if err != nil {
 		return r, fmt.Errorf("unseal: %w", err)
 	}
 	defer secret.Wipe(body)
-	return r, control(ctx, dir, "POST", "/unseal", body, &r.ControlStatus)
+	err = control(ctx, dir, "POST", "/unseal", body, &r.ControlStatus)
+	var f *Failure
+	if in.KeyFile && errors.As(err, &f) {
+		err = f.withHint("the file is named in %s, [root] key_file or credential; the server reads its name when it starts", configFile)
+	}
+	return r, err
 }
 
 func (e *env) unsealSecret(ctx context.Context, kind, share string, pass secretSource) (*secret.Bytes, error) {
@@ -131,8 +139,6 @@ func (e *env) unsealSecret(ctx context.Context, kind, share string, pass secretS
 		return e.readShare(share)
 	case kind == string(root.KindShares):
 		return nil, usagef("the root is sealed in shares").withHint("bring one: age -d -i IDENTITY share.age | claviger unseal --dir DIR --share -")
-	case kind == string(root.KindKeyFile):
-		return nil, usagef("the root is sealed under a key file").withHint("name it in %s, [root] key_file, and start the server again", configFile)
 	}
 	return e.readSecret(ctx, pass)
 }

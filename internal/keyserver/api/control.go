@@ -3,6 +3,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,11 +25,31 @@ type ControlStatus struct {
 	Need   int    `json:"need"`
 }
 
-// UnsealRequest brings a passphrase or a share to the control socket; bytes are
-// base64.
+// UnsealRequest brings a passphrase or a share to the control socket, or has the
+// server read the file again that its configuration names; bytes are base64. The
+// empty object asks for the file too.
 type UnsealRequest struct {
 	Passphrase []byte `json:"passphrase,omitempty"`
 	Share      []byte `json:"share,omitempty"`
+	KeyFile    bool   `json:"keyfile,omitempty"`
+}
+
+// parseUnseal reads a request; whoever asks wipes what is in it.
+func parseUnseal(data []byte) (in UnsealRequest, err error) {
+	// Security: json.Unmarshal, unlike a Decoder, keeps no copy of its input.
+	err = json.Unmarshal(data, &in)
+	// Unmarshal passes over names that it doesn't know, so nothing but {} is empty.
+	in.KeyFile = in.KeyFile || string(bytes.TrimSpace(data)) == "{}"
+	ways := 0
+	for _, way := range []bool{len(in.Passphrase) > 0, len(in.Share) > 0, in.KeyFile} {
+		if way {
+			ways++
+		}
+	}
+	if err != nil || ways != 1 {
+		err = fmt.Errorf("%w: an unseal request holds a passphrase, a share or \"keyfile\"", keyserver.ErrMalformed)
+	}
+	return in, err
 }
 
 // maxUnseal bounds an unseal request; a share is about 300 bytes.
@@ -86,25 +107,20 @@ func (s *Server) controlStatus() (*ControlStatus, error) {
 func (s *Server) unsealWith(ctx context.Context, data []byte) error {
 	s.unseal.one.Lock()
 	defer s.unseal.one.Unlock()
-	var in UnsealRequest
-	// Security: json.Unmarshal, unlike a Decoder, keeps no copy of its input.
-	err := json.Unmarshal(data, &in)
+	in, err := parseUnseal(data)
 	defer secret.Wipe(in.Passphrase)
 	defer secret.Wipe(in.Share)
-	if err != nil || (len(in.Passphrase) == 0) == (len(in.Share) == 0) {
-		return fmt.Errorf("%w: an unseal request holds a passphrase or a share", keyserver.ErrMalformed)
+	if err != nil {
+		return err
 	}
 	if !s.Sealed() {
 		return fmt.Errorf("%w: %w", keyserver.ErrRefused, keyserver.ErrUnsealed)
 	}
-	with := &root.Unlock{}
-	if len(in.Share) == 0 {
-		with.Passphrase = secret.Take(in.Passphrase)
-		defer with.Passphrase.Wipe()
-	} else if with.Shares, err = s.unseal.gather(in.Share); err != nil || with.Shares == nil {
+	with, err := s.unseal.unlock(in)
+	if err != nil || with == nil {
 		return err
 	}
-	defer wipeAll(with.Shares)
+	defer wipeUnlock(with)
 	r, err := root.Open(s.unseal.dir, *with)
 	if err == nil {
 		// Unsealing outlives the request that asked for it.

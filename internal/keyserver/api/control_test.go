@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -79,6 +80,44 @@ func TestUnsealWithPassphrase(t *testing.T) {
 	}
 	if status, s, text := ask(r, "POST", "/unseal", api.UnsealRequest{Passphrase: []byte(passphrase)}); status != 200 || s.Sealed {
 		t.Errorf("unseal again: %d %s", status, text)
+	}
+}
+
+// TestUnsealFromKeyFile: a server that was sealed at run time reads the file of
+// its configuration again, when it is told to and not before.
+func TestUnsealFromKeyFile(t *testing.T) {
+	r := keyservertest.New(t)
+	if status, _, _ := ask(r, "POST", "/seal", nil); status != 200 {
+		t.Fatal("the server does not seal")
+	}
+	if status, _, text := ask(r, "POST", "/unseal", api.UnsealRequest{KeyFile: true}); status != 409 || !strings.Contains(text, "names no file") {
+		t.Errorf("without one: %d %s", status, text)
+	}
+	r.Restart()
+	reads, broken := 0, error(os.ErrNotExist)
+	key := r.Key()
+	r.Server.UnsealFrom(func() (root.Unlock, error) {
+		reads++
+		return root.Unlock{Key: key.Clone()}, broken
+	})
+	ask(r, "POST", "/seal", nil)
+	if status, s, text := ask(r, "POST", "/unseal", struct{}{}); status == 200 || !strings.Contains(text, os.ErrNotExist.Error()) || s.Sealed {
+		t.Errorf("while the file is away: %d %s", status, text)
+	}
+	broken = nil
+	for _, body := range []any{map[string]any{"keyfile": false}, map[string]any{"kefile": true}, api.UnsealRequest{KeyFile: true, Passphrase: []byte("x")}, nil} {
+		if status, _, text := ask(r, "POST", "/unseal", body); status != 400 {
+			t.Errorf("%v: %d %s", body, status, text)
+		}
+	}
+	for _, body := range []any{struct{}{}, api.UnsealRequest{KeyFile: true}} {
+		before := reads
+		if status, s, text := ask(r, "POST", "/unseal", body); status != 200 || s.Sealed || reads != before+1 {
+			t.Errorf("%v: %d %s", body, status, text)
+		}
+		if status, s, _ := ask(r, "POST", "/seal", nil); status != 200 || !s.Sealed {
+			t.Error("the server does not seal")
+		}
 	}
 }
 

@@ -83,6 +83,14 @@ func New(o keyserver.Options, given *tls.Certificate, carriers ...outward.Carrie
 	return s, nil
 }
 
+// UnsealFrom says what reads the file again that opens the root, for the control
+// socket; without it whoever unseals has to bring something.
+func (s *Server) UnsealFrom(file func() (root.Unlock, error)) {
+	s.unseal.mu.Lock()
+	defer s.unseal.mu.Unlock()
+	s.unseal.file = file
+}
+
 // holders is how many hold leases of the unsealed server.
 func (s *Server) holders() (n int) {
 	_ = s.With(context.Background(), func(_ context.Context, c *keyserver.Core) error { n = c.Holders(); return nil }) // sealed: nobody is known

@@ -17,7 +17,8 @@ type unsealer struct {
 	one sync.Mutex // one unseal request at a time
 
 	mu     sync.Mutex
-	shares map[int]*secret.Bytes // brought so far, by index
+	shares map[int]*secret.Bytes       // brought so far, by index
+	file   func() (root.Unlock, error) // reads what the configuration names; nil if it names nothing
 }
 
 func (u *unsealer) have() int {
@@ -33,6 +34,38 @@ func (u *unsealer) drop() {
 		share.Wipe()
 	}
 	clear(u.shares)
+}
+
+// unlock is what a request opens the root with; nil without an error means that
+// more shares are needed.
+func (u *unsealer) unlock(in UnsealRequest) (*root.Unlock, error) {
+	switch {
+	case in.KeyFile:
+		return u.read()
+	case len(in.Share) == 0:
+		return &root.Unlock{Passphrase: secret.Take(in.Passphrase)}, nil
+	}
+	shares, err := u.gather(in.Share)
+	if err != nil || shares == nil {
+		return nil, err
+	}
+	return &root.Unlock{Shares: shares}, nil
+}
+
+// read reads what the configuration names.
+func (u *unsealer) read() (*root.Unlock, error) {
+	u.mu.Lock()
+	file := u.file
+	u.mu.Unlock()
+	if file == nil {
+		return nil, fmt.Errorf("%w: the configuration names no file that opens the root", keyserver.ErrRefused)
+	}
+	with, err := file()
+	if err != nil {
+		wipeUnlock(&with)
+		return nil, err
+	}
+	return &with, nil
 }
 
 // gather adds a share. It returns copies of all once there are enough; nil
@@ -66,8 +99,10 @@ func (u *unsealer) gather(text []byte) ([]*secret.Bytes, error) {
 	return all, nil
 }
 
-func wipeAll(secrets []*secret.Bytes) {
-	for _, s := range secrets {
-		s.Wipe()
+func wipeUnlock(u *root.Unlock) {
+	for _, b := range append(u.Shares, u.Key, u.Passphrase) {
+		if b != nil {
+			b.Wipe()
+		}
 	}
 }

@@ -48,26 +48,30 @@ type Rig struct {
 	Open    func() *root.Secret // opens the custody file; nil where Setup.Sealing says how
 
 	serve func(*keyserver.Options)
+	key   *secret.Bytes
 	carry func(wire.DomainID) []outward.Carrier
 }
 
-// custody makes a root sealed under a key file and hands it out twice.
-func custody(t testing.TB, dir string) func() *root.Secret {
-	t.Helper()
-	key := secret.Random(32)
-	r, err := root.Create(filepath.Join(dir, "root"), 1, root.Sealing{Key: key})
+// custody makes a root sealed under a key file.
+func (r *Rig) custody() {
+	r.T.Helper()
+	r.key = secret.Random(32)
+	made, err := root.Create(filepath.Join(r.Dir, "root"), 1, root.Sealing{Key: r.key})
 	if err != nil {
-		t.Fatal(err)
+		r.T.Fatal(err)
 	}
-	r.Wipe()
-	return func() *root.Secret {
-		r, err := root.Open(filepath.Join(dir, "root"), root.Unlock{Key: key})
+	made.Wipe()
+	r.Open = func() *root.Secret {
+		opened, err := root.Open(filepath.Join(r.Dir, "root"), root.Unlock{Key: r.key})
 		if err != nil {
-			t.Fatal(err)
+			r.T.Fatal(err)
 		}
-		return r
+		return opened
 	}
 }
+
+// Key is what the key file holds.
+func (r *Rig) Key() *secret.Bytes { return r.key }
 
 // Setup varies a rig; all of it may be left out.
 type Setup struct {
@@ -94,7 +98,7 @@ func NewWith(t testing.TB, how Setup) *Rig {
 			t.Fatal(err)
 		}
 	} else {
-		r.Open = custody(t, r.Dir)
+		r.custody()
 		secretRoot = r.Open()
 	}
 	_, r.Admin, _ = ed25519.GenerateKey(rand.Reader)
