@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -94,6 +95,10 @@ func (s *Server) handler() http.Handler {
 
 var errNoRoute = errors.New("there is nothing here; docs/api.md lists the routes")
 
+// bodyWithin is how long a request's body may take to come, if its route has as
+// long: bodies are small, and short ones can be trickled.
+const bodyWithin = 15 * time.Second
+
 // errorGrace is how long the answer to a request that ran out of time may take
 // to leave.
 const errorGrace = 5 * time.Second
@@ -103,12 +108,15 @@ func (s *Server) serve(r route, w http.ResponseWriter, req *http.Request) error 
 	ctx, cancel := context.WithTimeout(req.Context(), r.within)
 	defer cancel()
 	c := &call{w: w, Request: req, server: s}
+	rc := http.NewResponseController(w)
+	// Reading a body doesn't look at the context. Until it is there the request
+	// holds a connection, and nothing else.
+	_ = rc.SetReadDeadline(clock.System().Now().Add(min(bodyWithin, r.within)))
 	var err error
 	if c.data, err = readBody(w, req, r.body); err != nil {
 		return err
 	}
 	// From here the context bounds the request, and not the server's ReadTimeout.
-	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Time{}) // a connection without deadlines is closed by Shutdown
 	if sealedRoute(r.path) {
 		c.Request = req.WithContext(ctx)
@@ -154,11 +162,16 @@ func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, er
 	if errors.As(err, &tooLarge) {
 		return nil, errTooLarge
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, errTooSlow
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the request: %w", keyserver.ErrMalformed, err)
 	}
 	return data, nil
 }
+
+var errTooSlow = errors.New("the request took too long to come")
 
 var errTooLarge = errors.New("the request is too large")
 

@@ -35,6 +35,8 @@ func classify(err error) (int, apiError) {
 		return http.StatusForbidden, apiError{"denied", message, false}
 	case errors.Is(err, keyserver.ErrRefused):
 		return http.StatusConflict, apiError{"refused", message, false}
+	case errors.Is(err, errTooSlow):
+		return http.StatusRequestTimeout, apiError{"too-slow", message, true}
 	case errors.Is(err, errTooLarge):
 		return http.StatusRequestEntityTooLarge, apiError{"too-large", message, false}
 	case errors.Is(err, keyserver.ErrBusy), errors.Is(err, audit.ErrBusy):

@@ -45,3 +45,6 @@ func SendFrames(w http.ResponseWriter, message []byte) {
 	for f.send(message) {
 	}
 }
+
+// HTTP is the API without TLS, for connections that are no sockets.
+func (s *Server) HTTP() *http.Server { return s.apiServer() }
