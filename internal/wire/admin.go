@@ -54,7 +54,7 @@ func ParseAdminRequest(payload []byte) (*AdminRequest, error) {
 	if err := Unmarshal(payload, &r, MaxAdminRequest); err != nil {
 		return nil, err
 	}
-	if r.Type != TypeAdminRequest || len(r.Method) > 8 || len(r.Target) > 2048 || r.Issued <= 0 {
+	if r.Type != TypeAdminRequest || len(r.Method) > 8 || len(r.Target) > 2048 || !validTime(r.Issued) {
 		return nil, fmt.Errorf("%w: admin request", ErrMalformed)
 	}
 	return &r, nil
@@ -67,7 +67,7 @@ func ParseAdminSession(signed []byte, key crypto.PublicKey) (*AdminSession, erro
 		return nil, err
 	}
 	life := s.NotAfter - s.Issued
-	if s.Type != TypeAdminSession || len(s.Key) != 32 || s.Issued <= 0 || life <= 0 || life > MaxSessionLife {
+	if s.Type != TypeAdminSession || len(s.Key) != 32 || !validTime(s.Issued) || life <= 0 || life > MaxSessionLife {
 		return nil, fmt.Errorf("%w: admin session", ErrMalformed)
 	}
 	return &s, nil

@@ -106,7 +106,7 @@ func ParseInvite(text string) (*Invite, error) {
 		return nil, fmt.Errorf("%w: invite is cut or changed", ErrMalformed)
 	}
 	seed := len(i.Seed) == 32 || len(i.Seed) == 0
-	if i.Type != TypeInvite || !seed || !ValidID(i.Client) || len(i.Addresses) > 16 || i.Expires <= 0 {
+	if i.Type != TypeInvite || !seed || !ValidID(i.Client) || len(i.Addresses) > 16 || !validTime(i.Expires) {
 		return nil, fmt.Errorf("%w: invite", ErrMalformed)
 	}
 	return &i, nil
@@ -118,7 +118,7 @@ func ParseEnroll(payload []byte) (*Enroll, error) {
 	if err := Unmarshal(payload, &e, MaxEnroll); err != nil {
 		return nil, err
 	}
-	if e.Type != TypeEnroll || len(e.CSR) > MaxCSR || len(e.HPKE) != PublicKeySize || e.NotAfter <= 0 {
+	if e.Type != TypeEnroll || len(e.CSR) > MaxCSR || len(e.HPKE) != PublicKeySize || !validTime(e.NotAfter) {
 		return nil, fmt.Errorf("%w: enrolment", ErrMalformed)
 	}
 	return &e, nil
@@ -130,7 +130,7 @@ func ParseRenew(payload []byte) (*Renew, error) {
 	if err := Unmarshal(payload, &r, MaxEnroll); err != nil {
 		return nil, err
 	}
-	if r.Type != TypeRenew || !ValidID(r.Client) || len(r.CSR) > MaxCSR || len(r.HPKE) != PublicKeySize || r.NotAfter <= 0 {
+	if r.Type != TypeRenew || !ValidID(r.Client) || len(r.CSR) > MaxCSR || len(r.HPKE) != PublicKeySize || !validTime(r.NotAfter) {
 		return nil, fmt.Errorf("%w: renewal", ErrMalformed)
 	}
 	return &r, nil
@@ -158,7 +158,7 @@ func PeekEnrolled(signed []byte) (*Enrolled, error) {
 func (e *Enrolled) check() error {
 	issued := len(e.Chain) > 0 && len(e.Chain) <= MaxChain && e.Reason == ""
 	refused := len(e.Chain) == 0 && e.Reason != "" && len(e.Reason) <= MaxReason
-	if e.Type != TypeEnrolled || e.Issued <= 0 || !issued && !refused {
+	if e.Type != TypeEnrolled || !validTime(e.Issued) || !issued && !refused {
 		return fmt.Errorf("%w: enrolment answer", ErrMalformed)
 	}
 	return nil

@@ -74,7 +74,7 @@ func ParseBody(data []byte) (*Body, error) {
 	if err := Unmarshal(data, &b, MaxBody); err != nil {
 		return nil, err
 	}
-	if b.Type != TypeBody || len(b.Kind) == 0 || len(b.Kind) > 64 || b.ID == (BodyID{}) || b.Expires <= 0 {
+	if b.Type != TypeBody || len(b.Kind) == 0 || len(b.Kind) > 64 || b.ID == (BodyID{}) || !validTime(b.Expires) {
 		return nil, fmt.Errorf("%w: body", ErrMalformed)
 	}
 	return &b, nil
@@ -93,7 +93,7 @@ func ParseRecord(data []byte) (*Record, error) {
 }
 
 func (l Link) valid() bool {
-	return l.Type == TypeRecord && l.Time > 0 && l.Epoch.Position > 0 && l.Epoch.Generation > 0
+	return l.Type == TypeRecord && validTime(l.Time) && l.Epoch.Position > 0 && l.Epoch.Generation > 0
 }
 
 // ParseOpened reads a record with its body opened and checks that the body is

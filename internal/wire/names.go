@@ -10,7 +10,15 @@ const (
 	MaxPartition = 256 // bytes of a partition
 	MaxID        = 256 // bytes of a SPIFFE id
 	MaxReason    = 256 // bytes of a free-text reason
+
+	// MaxTime is the latest time that a message may name, in Unix milliseconds: in
+	// the year 2248. The difference of two such times fits a time.Duration, and
+	// sums of a few don't overflow.
+	MaxTime = 1<<43 - 1
 )
+
+// validTime reports whether t is a time that a message may name.
+func validTime(t int64) bool { return t > 0 && t <= MaxTime }
 
 // ValidKeyName reports whether s is a key's path name: parts of [a-z0-9._-],
 // separated by single slashes, no part "." or "..", at most 128 bytes. The

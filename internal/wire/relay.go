@@ -55,7 +55,7 @@ func ParseMailboxRequest(signed []byte) (*MailboxRequest, error) {
 	if err := openOwn(TypeMailboxRequest, signed, MaxMailboxRequest, &m, func() []byte { return m.Mailbox }); err != nil {
 		return nil, err
 	}
-	if m.Type != TypeMailboxRequest || m.Issued <= 0 || len(m.Audience) > 512 || len(m.Target) > 2048 || len(m.Method) > 8 {
+	if m.Type != TypeMailboxRequest || !validTime(m.Issued) || len(m.Audience) > 512 || len(m.Target) > 2048 || len(m.Method) > 8 {
 		return nil, fmt.Errorf("%w: mailbox request", ErrMalformed)
 	}
 	return &m, nil
@@ -83,7 +83,7 @@ func ParseAck(signed []byte) (*Ack, error) {
 	if err := openOwn(TypeAck, signed, MaxAck, &a, func() []byte { return a.Mailbox }); err != nil {
 		return nil, err
 	}
-	if a.Type != TypeAck || a.At <= 0 || a.NotAfter <= 0 {
+	if a.Type != TypeAck || !validTime(a.At) || !validTime(a.NotAfter) {
 		return nil, fmt.Errorf("%w: acknowledgement", ErrMalformed)
 	}
 	return &a, nil

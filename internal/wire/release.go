@@ -150,7 +150,7 @@ func ParseRequest(payload []byte) (*Request, error) {
 	}
 	ok := r.Type == TypeRequest && ValidID(r.Client) && len(r.HPKE) == PublicKeySize && len(r.Items) > 0 &&
 		len(r.Items) <= MaxItems && len(r.Statement) <= MaxStatement && len(r.Reason) <= MaxReason &&
-		len(r.Evidence) <= MaxEvidence && r.NotAfter > 0 && r.standing()
+		len(r.Evidence) <= MaxEvidence && validTime(r.NotAfter) && r.standing()
 	if !ok {
 		return nil, fmt.Errorf("%w: request", ErrMalformed)
 	}
@@ -168,7 +168,7 @@ func (r *Request) standing() bool {
 	if len(r.Standing) == 0 {
 		return r.Until == 0
 	}
-	if len(r.Standing) > MaxStanding || r.Until <= 0 || r.Mailbox.IsZero() {
+	if len(r.Standing) > MaxStanding || !validTime(r.Until) || r.Mailbox.IsZero() {
 		return false
 	}
 	for n, key := range r.Standing {
@@ -222,7 +222,7 @@ func PeekGrant(signed []byte) (*Grant, error) {
 }
 
 func (g *Grant) check() error {
-	if g.Type != TypeGrant || g.Issued <= 0 || len(g.Items) == 0 || len(g.Items) > MaxItems {
+	if g.Type != TypeGrant || !validTime(g.Issued) || len(g.Items) == 0 || len(g.Items) > MaxItems {
 		return fmt.Errorf("%w: grant", ErrMalformed)
 	}
 	for _, item := range g.Items {

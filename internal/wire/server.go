@@ -90,7 +90,7 @@ func PeekDescriptor(signed []byte) (*Descriptor, error) {
 
 func (d *Descriptor) check() error {
 	life := d.NotAfter - d.Issued
-	if d.Type != TypeDescriptor || len(d.HPKE) != PublicKeySize || d.Issued <= 0 || life <= 0 || life > maxDescriptorLife {
+	if d.Type != TypeDescriptor || len(d.HPKE) != PublicKeySize || !validTime(d.Issued) || life <= 0 || life > maxDescriptorLife {
 		return fmt.Errorf("%w: descriptor", ErrMalformed)
 	}
 	return nil
@@ -126,7 +126,7 @@ func PeekStatement(signed []byte) (*Statement, error) {
 }
 
 func (s *Statement) check() error {
-	if s.Type != TypeStatement || s.Issued <= 0 || len(s.Revoked) > MaxRevocations {
+	if s.Type != TypeStatement || !validTime(s.Issued) || len(s.Revoked) > MaxRevocations {
 		return fmt.Errorf("%w: statement", ErrMalformed)
 	}
 	return nil

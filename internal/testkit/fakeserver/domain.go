@@ -95,7 +95,7 @@ func New(tb testing.TB, o Options) *Domain {
 		Server:  d.join("one", d.first), RootGeneration: 1, Root: wire.Hash{1},
 	}
 	rand.Read(genesis.Random[:])
-	body := wire.Body{Type: wire.TypeBody, Kind: members.KindGenesis, ID: bodyID(), Expires: 1 << 50, Payload: wire.Marshal(genesis)}
+	body := wire.Body{Type: wire.TypeBody, Kind: members.KindGenesis, ID: bodyID(), Expires: wire.MaxTime, Payload: wire.Marshal(genesis)}
 	state, err := members.Found(d.sign(body))
 	d.must(err)
 	d.state = state
@@ -146,7 +146,7 @@ func (d *Domain) Change(kind string, payload any, more ...crypto.Signer) {
 	defer d.mu.Unlock()
 	body := wire.Body{
 		Type: wire.TypeBody, Domain: d.state.Domain, Kind: kind, ID: bodyID(), Base: d.epoch, BaseHead: d.head,
-		Expires: 1 << 50, Replaces: d.state.Newest, Payload: wire.Marshal(payload),
+		Expires: wire.MaxTime, Replaces: d.state.Newest, Payload: wire.Marshal(payload),
 	}
 	state, err := d.state.Apply(d.sign(body, more...))
 	d.must(err)
