@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"claviger/internal/wire"
+)
+
+// receiver is the one stream that a mailbox is read from. What comes for it waits
+// in a queue that is bounded in number and bytes; nothing is said to be taken
+// before it was written.
+type receiver struct {
+	instance [instanceSize]byte
+	queue    chan waiting
+	parcel   chan struct{} // one has come
+	taken    chan struct{} // closed when another stream has the mailbox
+
+	mu    sync.Mutex
+	bytes int
+	ended bool
+	gone  bool // taken is closed
+}
+
+// waiting is a request that its sender waits to have handed over.
+type waiting struct {
+	correlation, data []byte
+	reply             func([]byte)
+}
+
+func newReceiver(queue int) *receiver {
+	x := &receiver{queue: make(chan waiting, queue), parcel: make(chan struct{}, 1), taken: make(chan struct{})}
+	rand.Read(x.instance[:])
+	return x
+}
+
+// hear takes what the bus brings; it never waits.
+func (x *receiver) hear(m Message) {
+	s, ok := parseSaid(m.Data)
+	if !ok {
+		return
+	}
+	switch s.kind {
+	case sayRequest:
+		x.enqueue(waiting{s.id, s.data, m.Reply})
+	case sayParcel:
+		select {
+		case x.parcel <- struct{}{}:
+		default: // it is known already
+		}
+	case sayTakeover:
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if [instanceSize]byte(s.id) != x.instance && !x.gone {
+			x.gone = true
+			close(x.taken)
+		}
+	}
+}
+
+func (x *receiver) enqueue(w waiting) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		w.reply([]byte{replyOffline})
+		return
+	}
+	if x.bytes+len(w.data) > queueBytes {
+		w.reply([]byte{replyFull})
+		return
+	}
+	select {
+	case x.queue <- w:
+		x.bytes += len(w.data)
+	default:
+		w.reply([]byte{replyFull})
+	}
+}
+
+// done says how it went with one that was taken from the queue.
+func (x *receiver) done(w waiting, written error) {
+	x.mu.Lock()
+	x.bytes -= len(w.data)
+	x.mu.Unlock()
+	if written != nil {
+		w.reply([]byte{replyOffline})
+		return
+	}
+	w.reply([]byte{replyTaken})
+}
+
+// end tells all that wait, and all that still come, that nobody is here.
+func (x *receiver) end() {
+	x.mu.Lock()
+	x.ended = true
+	x.mu.Unlock()
+	for {
+		select {
+		case w := <-x.queue:
+			w.reply([]byte{replyOffline})
+		default:
+			return
+		}
+	}
+}
+
+// receive streams deliveries to the owner of a mailbox until it goes, or reads
+// from another stream.
+func (f *Front) receive(c *call) error {
+	x := newReceiver(f.o.Limits.UnderWay)
+	stop, err := f.o.Bus.Listen(boxAddress(c.mailbox), x.hear)
+	if err != nil {
+		return err
+	}
+	defer x.end()
+	defer stop()
+	// The owner may have come back before its old line was found dead: the newest
+	// stream is the one that it reads.
+	if err := f.o.Bus.Tell(boxAddress(c.mailbox), say(sayTakeover, x.instance[:], nil)); err != nil {
+		return err
+	}
+	s, err := f.stream(c)
+	if err != nil {
+		return err
+	}
+	defer f.present(c)()
+	return f.deliver(c, x, s)
+}
+
+// rescan is how often a mailbox is looked through although nothing was said of a
+// parcel: the bus may lose a word.
+const rescan = 20 // times the interval between signs of life
+
+// deliver writes what comes. Requests go before parcels.
+func (f *Front) deliver(c *call, x *receiver, s *stream) error {
+	alive := time.NewTicker(f.alive)
+	defer alive.Stop()
+	lying := f.parcelsOf(c.mailbox)
+	for beats := 1; ; {
+		select {
+		case w := <-x.queue:
+			if x.hand(s, w) != nil {
+				return nil
+			}
+			continue
+		default:
+		}
+		if lying.more {
+			if f.deliverParcel(c.r.Context(), lying, s) != nil {
+				return nil
+			}
+			continue
+		}
+		select {
+		case w := <-x.queue:
+			if x.hand(s, w) != nil {
+				return nil
+			}
+		case <-x.parcel:
+			lying.more = true
+		case <-alive.C:
+			lying.more = lying.failed || beats%rescan == 0
+			beats++
+			if s.frame(nil) != nil {
+				return nil
+			}
+		case <-x.taken:
+			return nil
+		case <-c.r.Context().Done():
+			return nil
+		case <-f.stopping:
+			return nil
+		}
+	}
+}
+
+// hand writes one request.
+func (x *receiver) hand(s *stream, w waiting) error {
+	err := s.frame(wire.Marshal(wire.Delivery{Correlation: w.correlation, Data: w.data}))
+	x.done(w, err)
+	return err
+}
+
+// lying is how far the parcels of a mailbox have been delivered.
+type lying struct {
+	mailbox wire.Hash
+	after   map[wire.DomainID]uint64
+	more    bool
+	failed  bool
+}
+
+func (f *Front) parcelsOf(mailbox wire.Hash) *lying {
+	return &lying{mailbox: mailbox, after: map[wire.DomainID]uint64{}, more: true}
+}
+
+// deliverParcel writes the next parcel, or finds that there is none. Only a failed
+// write is an error: what can't be read at present is tried again later.
+func (f *Front) deliverParcel(ctx context.Context, l *lying, s *stream) error {
+	l.more, l.failed = false, false
+	for _, domain := range f.o.Domains {
+		p, err := f.o.Parcels.Next(ctx, domain, l.mailbox, l.after[domain])
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			f.o.Logger.Warn("Parcels can't be read", "error", err)
+			l.failed = true
+			continue
+		}
+		l.after[domain], l.more = p.Number, true
+		if p.Expires.UnixMilli() <= f.now() {
+			continue // it goes any moment
+		}
+		if err := s.frame(wire.Marshal(wire.Delivery{Number: p.Number, Data: p.Data})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
