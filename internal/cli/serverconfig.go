@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"claviger/internal/pki"
+	"claviger/internal/settings"
 	"claviger/internal/transport"
 	"claviger/internal/wire"
 )
@@ -54,20 +55,20 @@ const (
 func (c serverConfig) encode() []byte {
 	var b bytes.Buffer
 	b.WriteString("# Written by claviger init. After a change: claviger config check --dir DIR\n")
-	writeSetting(&b, "schema", c.Schema)
-	writeSetting(&b, "domain", c.Domain)
-	writeSetting(&b, "name", c.Name)
-	writeSetting(&b, "demo", c.Demo)
+	settings.Write(&b, "schema", c.Schema)
+	settings.Write(&b, "domain", c.Domain)
+	settings.Write(&b, "name", c.Name)
+	settings.Write(&b, "demo", c.Demo)
 	b.WriteString("\n# The native API, and the metrics on this machine (\"\" for none).\n")
-	writeSetting(&b, "listen", c.Listen)
+	settings.Write(&b, "listen", c.Listen)
 	if len(c.Relay) > 0 {
-		writeSetting(&b, "relay", c.Relay)
+		settings.Write(&b, "relay", c.Relay)
 	}
-	writeSetting(&b, "metrics", c.Metrics)
+	settings.Write(&b, "metrics", c.Metrics)
 	b.WriteString("\n# How the server unseals itself when it starts: a file with the key or the\n" +
 		"# passphrase, or the name of a systemd credential. Both empty: a person does.\n[root]\n")
-	writeSetting(&b, "key_file", c.Root.KeyFile)
-	writeSetting(&b, "credential", c.Root.Credential)
+	settings.Write(&b, "key_file", c.Root.KeyFile)
+	settings.Write(&b, "credential", c.Root.Credential)
 	return b.Bytes()
 }
 
@@ -87,8 +88,8 @@ func readServerConfig(dir string) (serverConfig, error) {
 	if err != nil {
 		return serverConfig{}, fmt.Errorf("read configuration: %w", err)
 	}
-	if stat.Size() > maxConfig {
-		return serverConfig{}, fmt.Errorf("read configuration: %s is larger than %d bytes", path, maxConfig)
+	if stat.Size() > settings.MaxSize {
+		return serverConfig{}, fmt.Errorf("read configuration: %s is larger than %d bytes", path, settings.MaxSize)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -113,7 +114,7 @@ func notInstalled(dir string) *Failure {
 // parseServerConfig reads the text of a configuration.
 func parseServerConfig(text string) (serverConfig, error) {
 	var c serverConfig
-	if err := decodeSettings(text, &c); err != nil {
+	if err := settings.Decode(text, &c); err != nil {
 		return c, err
 	}
 	return c, c.check()

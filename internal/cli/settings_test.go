@@ -9,6 +9,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"claviger/internal/settings"
 	"claviger/internal/wire"
 )
 
@@ -58,11 +59,11 @@ func TestSettings(t *testing.T) {
 		{one + "a = \"x\ay\"", "line 2: TOML files cannot contain control characters"},
 		{one + "a = '\xff'", "it is not UTF-8 text of at most 16384 bytes"},
 		{one + strings.Repeat("a.", 1024) + "a = 1", "line 2: it is longer than 2048 bytes"},
-		{strings.Repeat("#\n", maxConfig), "it is not UTF-8 text of at most 16384 bytes"},
+		{strings.Repeat("#\n", settings.MaxSize), "it is not UTF-8 text of at most 16384 bytes"},
 	}
 	for _, c := range cases {
 		var got sample
-		if err := decodeSettings(c.text, &got); err != nil {
+		if err := settings.Decode(c.text, &got); err != nil {
 			wantIn(t, c.text[:min(40, len(c.text))], err.Error(), c.want)
 		} else {
 			want(t, c.text, sprint(got), c.want)
@@ -77,7 +78,7 @@ func FuzzSettings(f *testing.F) {
 	f.Add("[[schema]]\na.b.c = [[[1979-05-27T07:32:00Z]]]")
 	f.Fuzz(func(t *testing.T, text string) {
 		var got sample
-		if err := decodeSettings(text, &got); err != nil {
+		if err := settings.Decode(text, &got); err != nil {
 			return
 		}
 		var plain map[string]any

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+// Package settings reads configuration files: TOML 1.0, strictly.
+//
+// A setting that nobody asks for is refused with its line: misspelt, it would
+// leave another one at its default without a word. So is one that is given twice,
+// and one of another type. Structs with toml tags say what there is; what the
+// values mean is checked by who declares the struct.
+//
+//   - [Decode] reads a file's text into such a struct.
+//   - [Write] writes one setting, for programs that make a first file.
+//
+// It deliberately reads no files and no environment: callers bound and read.
+package settings
 
 import (
 	"bytes"
@@ -12,15 +23,15 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// Configuration files are TOML 1.0. A setting that nobody asks for is refused
-// with its line: misspelt, it would leave another one at its default without a
-// word. So is one that is given twice, and one of another type.
+// Schema is the value of the setting that every file has, schema. Another one
+// means another program.
+const Schema = 1
 
 // Bounds of a configuration file. That of a line is there because the decoder
 // takes time with the square of how many names with dots between stand in one.
 const (
-	maxConfig     = 16 << 10
-	maxConfigLine = 2 << 10
+	MaxSize = 16 << 10
+	maxLine = 2 << 10
 )
 
 // lineError says what is wrong on which line. It never repeats a value.
@@ -28,15 +39,15 @@ func lineError(line int, format string, args ...any) error {
 	return fmt.Errorf("line %d: %s", line, fmt.Sprintf(format, args...))
 }
 
-// decodeSettings reads the text of a configuration file into the struct that v
+// Decode reads the text of a configuration file into the struct that v
 // points to, whose tags name every setting there is. One of them is schema.
-func decodeSettings(text string, v any) error {
-	if !utf8.ValidString(text) || len(text) > maxConfig {
-		return fmt.Errorf("it is not UTF-8 text of at most %d bytes", maxConfig)
+func Decode(text string, v any) error {
+	if !utf8.ValidString(text) || len(text) > MaxSize {
+		return fmt.Errorf("it is not UTF-8 text of at most %d bytes", MaxSize)
 	}
 	for i, line := range strings.Split(text, "\n") {
-		if len(line) > maxConfigLine {
-			return lineError(i+1, "it is longer than %d bytes", maxConfigLine)
+		if len(line) > maxLine {
+			return lineError(i+1, "it is longer than %d bytes", maxLine)
 		}
 	}
 	var tree map[string]toml.Primitive
@@ -79,8 +90,8 @@ func knownSchema(doc toml.MetaData, tree map[string]toml.Primitive) error {
 	if err := doc.PrimitiveDecode(value, &schema); err != nil {
 		return asLine(err)
 	}
-	if schema != schemaVersion {
-		return lineError(lineOf(doc, tree, toml.Key{"schema"}), "it has schema %d; this program knows %d", schema, schemaVersion)
+	if schema != Schema {
+		return lineError(lineOf(doc, tree, toml.Key{"schema"}), "it has schema %d; this program knows %d", schema, Schema)
 	}
 	return nil
 }
@@ -116,9 +127,10 @@ func asLine(err error) error {
 	return errors.New(strings.TrimPrefix(err.Error(), "toml: "))
 }
 
-// writeSetting writes one "name = value".
-func writeSetting(b *bytes.Buffer, name string, value any) {
+// Write writes one "name = value". It panics on a value that is neither text,
+// number, truth nor a list of those.
+func Write(b *bytes.Buffer, name string, value any) {
 	if err := toml.NewEncoder(b).Encode(map[string]any{name: value}); err != nil {
-		panic("cli: a setting that is neither text, number nor truth: " + err.Error())
+		panic("settings: a setting that is neither text, number nor truth: " + err.Error())
 	}
 }
