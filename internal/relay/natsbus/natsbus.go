@@ -23,7 +23,7 @@
 // It deliberately knows nothing of what the bytes mean, and checks nobody.
 //
 // Threats: whoever can write to the cluster is as good as the relay, which is
-// trusted with nothing (T-61, T-63). The credentials keep strangers out.
+// trusted with nothing (T-61). The credentials keep strangers out.
 package natsbus
 
 import (
