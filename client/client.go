@@ -121,7 +121,9 @@ func (c *Client) open() error {
 		return fmt.Errorf("open %s: %w", p.Dir, err)
 	}
 	c.members = c.view.Members().Newest
-	c.net, err = newNetwork(c.view, p.Addresses, transport.Options{Timeout: c.options.Timeout, Identity: c.id.certificate})
+	c.net, err = newNetwork(c.view, p.Addresses, c.kept, transport.Options{
+		Timeout: c.options.Timeout, Identity: c.id.certificate, Clock: c.options.Clock,
+	})
 	return err
 }
 
@@ -165,18 +167,19 @@ func (c *Client) release(ctx context.Context, items []wire.Item) (*trust.Answer,
 		return nil, err
 	}
 	var out *trust.Answer
-	err = c.net.exchange(ctx, talk{
-		ask: func(p *trust.Peer, hint int64) (*trust.Asked, error) {
+	err = c.net.exchange(ctx, newTalk(
+		func(p *trust.Peer, hint int64) (*trust.Asked, error) {
 			return c.view.Ask(p, id.trust, trust.Question{Items: items, Reason: c.options.Reason, TimeHint: hint})
 		},
-		hear: func(a *trust.Asked, answer []byte) (err error) {
+		func(a *trust.Asked, answer []byte) (err error) {
 			out, err = c.view.Answer(a, answer)
 			return err
 		},
-	})
+	))
 	if err != nil {
 		return nil, err
 	}
+	c.kept.SaveToken(out.SendToken)
 	c.dropFenced()
 	c.receipt.Save(out.Grant)
 	return out, nil

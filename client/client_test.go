@@ -49,7 +49,7 @@ func TestConcurrentUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.net.servers = []*server{{route: faked{w.server}}}
+	c.net.ways = []*way{wayTo(w.server)}
 	var group sync.WaitGroup
 	var done atomic.Int64
 	for i := range 8 {
@@ -125,7 +125,7 @@ func TestFailover(t *testing.T) {
 			if err := w.open(sealed); err != nil {
 				t.Fatal(err)
 			}
-			if w.client.net.preferred != 1 {
+			if w.client.net.order()[0] != w.client.net.ways[1] {
 				t.Error("the server that answered is not asked first")
 			}
 			two.Lie.Refuse = errDown
@@ -153,10 +153,10 @@ func TestDescriptorEnds(t *testing.T) {
 	w := newWorld(t)
 	w.domain.Set(w.key, func(k *fakeserver.Key) { k.Lease = 60 })
 	sealed := w.seal("4111")
-	s := w.client.net.servers[0]
-	peer := s.peer
+	at := w.client.net.ways[0]
+	peer := at.peers[0]
 	w.advance(5 * time.Hour)
-	if err := w.open(sealed); err != nil || s.peer != peer {
+	if err := w.open(sealed); err != nil || at.peers[0] != peer {
 		t.Fatalf("introduced again too early, or %v", err)
 	}
 	w.advance(20 * time.Hour)
@@ -164,7 +164,7 @@ func TestDescriptorEnds(t *testing.T) {
 	if w.client.view.Usable(peer) {
 		t.Error("a descriptor is usable after its end")
 	}
-	if _, err := w.client.net.introduced(t.Context(), s, false); err != nil || s.peer == peer {
+	if _, err := w.client.net.introduced(t.Context(), at, false); err != nil || at.peers[0] == peer {
 		t.Errorf("not introduced again: %v", err)
 	}
 }

@@ -99,7 +99,6 @@ type draft struct {
 	profile *Profile
 	invite  *wire.Invite
 	view    *trust.View
-	key     *ecdsa.PrivateKey
 }
 
 func enrol(ctx context.Context, p *Profile, in *wire.Invite, o EnrollOptions) (err error) {
@@ -130,49 +129,72 @@ func enrol(ctx context.Context, p *Profile, in *wire.Invite, o EnrollOptions) (e
 	return keep.SyncDir(parent)
 }
 
-// redeem asks one address after the other. Nothing is known of the domain before
-// but its id, so the View begins with the first chain that leads to it.
+// redeem meets the domain at one address after the other, then asks there for a
+// certificate. Nothing is known of the domain before but its id, so the View
+// begins with the first chain that leads to it.
 func (d *draft) redeem(ctx context.Context, o EnrollOptions) error {
+	d.SaveToken(d.invite.SendToken)
+	n := &network{tokens: d.Dir}
+	defer n.close()
 	var failed error
 	for _, address := range d.profile.Addresses {
-		err := d.redeemAt(ctx, address, o)
-		if err == nil {
-			return nil
-		}
-		if _, denied := errors.AsType[*DeniedError](err); denied || ctx.Err() != nil {
+		w, err := newWay(address, d.profile.domain, transport.Options{Timeout: o.Timeout, Clock: o.Clock})
+		if err != nil {
 			return fmt.Errorf("enroll: %w", err)
 		}
-		failed = worse(failed, err)
+		n.ways = append(n.ways, w)
 	}
-	return fmt.Errorf("enroll: %w", failed)
+	for _, w := range n.ways {
+		if err := d.meet(ctx, w, o.Clock); err != nil {
+			failed = worse(failed, err)
+			continue
+		}
+		n.view = d.view
+		n.prefer(w)
+		break
+	}
+	if d.view == nil {
+		return fmt.Errorf("enroll: %w", failed)
+	}
+	if err := d.join(ctx, n); err != nil {
+		if !final(err) {
+			err = worse(failed, err)
+		}
+		return fmt.Errorf("enroll: %w", err)
+	}
+	return nil
 }
 
-func (d *draft) redeemAt(ctx context.Context, address string, o EnrollOptions) error {
-	direct, err := transport.NewDirect(address, transport.Options{Timeout: o.Timeout})
-	if err != nil {
-		return err
-	}
-	defer direct.Close()
-	if d.view == nil {
-		if err := d.meet(ctx, direct, o.Clock); err != nil {
-			return err
-		}
-	}
-	s := &server{route: direct}
-	n := &network{view: d.view, servers: []*server{s}}
+// join gets what makes the profile complete.
+func (d *draft) join(ctx context.Context, n *network) error {
 	if d.profile.CertFile != "" {
-		return d.adopt(ctx, n, s)
+		return d.adopt(ctx, n)
 	}
 	return d.certify(ctx, n)
 }
 
-// meet takes the first introduction: its chain must lead to the domain id of the
-// invite and hold the link that the invite names.
-func (d *draft) meet(ctx context.Context, r route, clk clock.Clock) error {
-	data, err := r.Introduction(ctx)
+// meet takes the first introduction that is believed: its chain must lead to the
+// domain id of the invite and hold the link that the invite names.
+func (d *draft) meet(ctx context.Context, w *way, clk clock.Clock) error {
+	all, err := w.carrier.Introductions(ctx)
 	if err != nil {
 		return unavailable(err)
 	}
+	failed := unavailable(fmt.Errorf("no server of the domain is at %s", w.address))
+	for i, data := range all[:min(len(all), wire.MaxBoardServers)] {
+		err := d.believe(data, clk)
+		if err == nil {
+			return nil
+		}
+		if i == 0 || rank(err) > rank(failed) {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// believe begins the View with the member chain of an introduction.
+func (d *draft) believe(data []byte, clk clock.Clock) error {
 	in, err := wire.ParseIntroduction(data)
 	if err != nil {
 		return fmt.Errorf("%w: introduction: %w", ErrIntegrity, err)
@@ -201,30 +223,33 @@ func (d *draft) meet(ctx context.Context, r route, clk clock.Clock) error {
 
 // certify gets a certificate for a new key under the invite.
 func (d *draft) certify(ctx context.Context, n *network) error {
-	if d.key == nil {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return fmt.Errorf("make key: %w", err)
-		}
-		d.key = key
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make key: %w", err)
 	}
 	seed := ed25519.NewKeyFromSeed(d.invite.Seed)
 	defer secret.Wipe(seed)
 	var got *trust.Enrolled
-	err := n.exchange(ctx, talk{
-		ask: func(p *trust.Peer, _ int64) (*trust.Asked, error) { return d.view.Enrol(p, d.invite, seed, d.key) },
-		hear: func(a *trust.Asked, answer []byte) (err error) {
-			got, err = d.view.Enrolled(a, answer, d.key)
+	t := newTalk(
+		func(p *trust.Peer, _ int64) (*trust.Asked, error) { return d.view.Enrol(p, d.invite, seed, key) },
+		func(a *trust.Asked, answer []byte) (err error) {
+			got, err = d.view.Enrolled(a, answer, key)
 			return err
 		},
-	})
+	)
+	err = n.exchange(ctx, t)
+	if len(t.asked) > 0 && errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		// The invite may be used up and the answer lost. The same message gets the same
+		// answer once more; nobody else can ask for it.
+		err = n.exchange(ctx, t)
+	}
 	if err != nil {
 		return err
 	}
 	if got.Reason != "" {
 		return &DeniedError{Client: d.profile.Client, Operation: "enroll", Reason: got.Reason}
 	}
-	keyPEM, err := formatKey(d.key)
+	keyPEM, err := formatKey(key)
 	if err != nil {
 		return err
 	}
@@ -237,8 +262,12 @@ func (d *draft) certify(ctx context.Context, n *network) error {
 
 // adopt makes a profile for a certificate of somebody else's CA: the files must
 // fit the invite's client, and the server must be one of the domain.
-func (d *draft) adopt(ctx context.Context, n *network, s *server) error {
-	if _, err := n.introduced(ctx, s, false); err != nil {
+func (d *draft) adopt(ctx context.Context, n *network) error {
+	err := n.each(ctx, func(w *way) error {
+		_, err := n.introducedOne(ctx, w)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	for _, name := range []*string{&d.profile.CertFile, &d.profile.KeyFile} {
@@ -248,6 +277,6 @@ func (d *draft) adopt(ctx context.Context, n *network, s *server) error {
 		}
 		*name = full
 	}
-	_, err := loadIdentity(d.profile.CertFile, d.profile.KeyFile, d.profile.Client)
+	_, err = loadIdentity(d.profile.CertFile, d.profile.KeyFile, d.profile.Client)
 	return err
 }

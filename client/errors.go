@@ -30,6 +30,14 @@ var (
 	// ErrUnavailable means that no server gave an answer that counts. What a
 	// server says unsigned is in the error's text and not to be relied on.
 	ErrUnavailable = errors.New("no server gave an answer")
+	// ErrSendToken means that a relay or directory takes nothing from this client: it
+	// has no send token, or rested for so long that its last one is of no use. Ask a
+	// server at its own address once, or enrol with a new invite. It comes with
+	// ErrUnavailable.
+	ErrSendToken = errors.New("the relay takes nothing without a send token of the domain: ask a server at its own address once, or enroll with a new invite")
+	// ErrNeedsDirect means that a call can't go over relays and directories: give
+	// the profile the host:port of a server.
+	ErrNeedsDirect = errors.New("this needs a server's own address: add its host:port to the profile's addresses")
 	// ErrUnexpectedKey means that a ciphertext, or a server's answer, is of another
 	// key or partition than the ones named.
 	ErrUnexpectedKey = keep.ErrUnexpectedKey

@@ -14,6 +14,7 @@ import (
 	"claviger/client/internal/trust"
 	"claviger/internal/members"
 	"claviger/internal/testkit/fakeserver"
+	"claviger/internal/transport"
 	"claviger/internal/wire"
 )
 
@@ -334,7 +335,7 @@ func TestMembership(t *testing.T) {
 	}
 	before := w.domain.Members().Chain
 	w.domain.Change(members.KindFence, members.Fence{Server: w.server.ID(), Reason: "stolen"})
-	w.client.net.servers = append(w.client.net.servers, &server{route: faked{two}})
+	w.client.net.ways = append(w.client.net.ways, wayTo(two))
 	if err := w.client.Refresh(t.Context()); err != nil {
 		t.Fatalf("Refresh at the second server: %v", err)
 	}
@@ -349,7 +350,7 @@ func TestMembership(t *testing.T) {
 		t.Errorf("from the fenced server: %v", err)
 	}
 	// Calls that nobody signs must not reach it either.
-	if _, err := w.client.net.introduced(t.Context(), w.client.net.servers[0], false); !errors.Is(err, ErrIntegrity) {
+	if _, err := w.client.net.introduced(t.Context(), w.client.net.ways[0], false); !errors.Is(err, ErrIntegrity) {
 		t.Errorf("a fenced server introduces itself: %v", err)
 	}
 	w.server.Lie.Introduction = func(in *wire.Introduction) { in.Members = before }
@@ -393,13 +394,13 @@ func TestOvertakenAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.seal("introduces the server")
-		s := w.client.net.servers[0]
+		at := w.client.net.ways[0]
 		ask := sealAsk("payments/cards", EncryptOptions{Partition: []byte("p")})
-		asked, err := w.client.view.Ask(s.peer, id.trust, trust.Question{Items: []wire.Item{itemOf(ask)}})
+		asked, err := w.client.view.Ask(at.peers[0], id.trust, trust.Question{Items: []wire.Item{itemOf(ask)}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		message, err := s.route.Exchange(t.Context(), asked.Sealed)
+		message, err := at.carrier.Exchange(t.Context(), transport.Peer{}, asked.Sealed)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"claviger/client/internal/leases"
 	"claviger/internal/clock"
+	"claviger/internal/pki/tlscert"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/transport"
 	"claviger/internal/wire"
@@ -81,27 +82,70 @@ func (w *world) dial(servers ...*fakeserver.Server) *Client {
 	if len(servers) == 0 {
 		servers = []*fakeserver.Server{w.server}
 	}
-	c.net.servers = nil
+	c.net.ways = nil
 	for _, s := range servers {
-		c.net.servers = append(c.net.servers, &server{route: faked{s}})
+		c.net.ways = append(c.net.ways, wayTo(s))
 	}
 	return c
+}
+
+// wayTo leads to servers without a network between.
+func wayTo(servers ...*fakeserver.Server) *way {
+	return &way{address: "fake", carrier: faked(servers)}
 }
 
 // all ends every lease.
 func all(*leases.Lease) bool { return true }
 
-// faked is a route to a fake server: what that refuses comes as from a transport.
-type faked struct{ *fakeserver.Server }
+// faked is a carrier to fake servers: what one of them refuses comes as from a
+// transport.
+type faked []*fakeserver.Server
 
-func (f faked) Exchange(ctx context.Context, sealed []byte) ([]byte, error) {
-	answer, err := f.Server.Exchange(ctx, sealed)
-	if refusal, ok := errors.AsType[*fakeserver.Refusal](err); ok {
-		err = &transport.Error{Address: f.Name, Status: refusal.Status, Code: refusal.Code, Message: refusal.Message}
-	} else if errors.Is(err, wire.ErrSealed) || errors.Is(err, wire.ErrMalformed) {
-		err = &transport.Error{Address: f.Name, Status: 400, Code: "malformed"}
+func (f faked) Introductions(ctx context.Context) (out [][]byte, err error) {
+	return f.list(func(s *fakeserver.Server) ([]byte, error) { return s.Introduction(ctx) })
+}
+
+func (f faked) Statements(ctx context.Context) ([][]byte, error) {
+	return f.list(func(s *fakeserver.Server) ([]byte, error) { return s.Statement(ctx) })
+}
+
+// list fails if none has anything.
+func (f faked) list(get func(*fakeserver.Server) ([]byte, error)) (out [][]byte, failed error) {
+	for _, s := range f {
+		if data, err := get(s); err != nil {
+			failed = err
+		} else {
+			out = append(out, data)
+		}
 	}
-	return answer, err
+	if len(out) > 0 {
+		failed = nil
+	}
+	return out, failed
+}
+
+// Exchange finds the server as a direct connection does, by its TLS key.
+func (f faked) Exchange(ctx context.Context, to transport.Peer, sealed []byte) ([]byte, error) {
+	for _, s := range f {
+		if s.TLS() != to.TLS && len(f) > 1 {
+			continue
+		}
+		answer, err := s.Exchange(ctx, sealed)
+		if refusal, ok := errors.AsType[*fakeserver.Refusal](err); ok {
+			err = &transport.Error{Address: s.Name, Status: refusal.Status, Code: refusal.Code, Message: refusal.Message}
+		} else if errors.Is(err, wire.ErrSealed) || errors.Is(err, wire.ErrMalformed) {
+			err = &transport.Error{Address: s.Name, Status: 400, Code: "malformed"}
+		}
+		return answer, err
+	}
+	return nil, tlscert.ErrPin
+}
+
+// Pin, Refresh and Call make it a direct way.
+func (faked) Pin(wire.Hash) {}
+func (faked) Refresh()      {}
+func (faked) Call(context.Context, string, string, []byte, int) ([]byte, error) {
+	return nil, errDown
 }
 
 func (w *world) seal(plaintext string) []byte {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,108 +17,69 @@ import (
 	"claviger/internal/wire"
 )
 
-// route carries sealed messages to one server, whatever lies between. Nothing
-// that comes back is believed here.
-type route interface {
-	Introduction(ctx context.Context) ([]byte, error)
-	Exchange(ctx context.Context, sealed []byte) ([]byte, error)
-	Statement(ctx context.Context) ([]byte, error)
+// purse keeps the send tokens that open servers' mailboxes at relays and
+// directories, in the order in which they are to be shown.
+type purse interface {
+	Tokens() [][]byte
+	Opened(token []byte)
 }
 
-// line is what a direct route has besides: a connection that is pinned to one TLS
-// key and carries calls of its own.
-type line interface {
-	Pin(key wire.Hash)
-	Refresh()
-	Call(ctx context.Context, method, path string, body []byte, limit int) ([]byte, error)
-}
-
-var (
-	_ route = (*transport.Direct)(nil)
-	_ line  = (*transport.Direct)(nil)
-)
-
-// server is one route with the peer that was found at its end.
-type server struct {
-	route route
-
-	mu   sync.Mutex
-	peer *trust.Peer
-}
-
-// network talks to whichever server of one domain answers.
+// network talks to whichever server of one domain answers, by whichever way.
 type network struct {
-	view    *trust.View
-	servers []*server
+	view   *trust.View
+	tokens purse
 
 	mu        sync.Mutex
-	preferred int // index of the server that answered last
+	ways      []*way
+	preferred *way // by which the last answer came; nil before
 }
 
-// newNetwork makes a direct route for each address.
-func newNetwork(view *trust.View, addresses []string, o transport.Options) (*network, error) {
-	n := &network{view: view}
+// newNetwork makes a way for each address. It connects to nobody.
+func newNetwork(view *trust.View, addresses []string, tokens purse, o transport.Options) (*network, error) {
+	n := &network{view: view, tokens: tokens}
 	for _, address := range addresses {
-		direct, err := transport.NewDirect(address, o)
+		w, err := newWay(address, view.Members().Domain, o)
 		if err != nil {
 			return nil, err
 		}
-		n.servers = append(n.servers, &server{route: direct})
+		n.ways = append(n.ways, w)
 	}
-	if len(n.servers) == 0 {
+	if len(n.ways) == 0 {
 		return nil, errors.New("no server address is known")
 	}
 	return n, nil
 }
 
-// order lists the servers, the one that answered last first.
-func (n *network) order() []*server {
+// order lists the ways, the one by which the last answer came first: what a dead
+// one costs is paid once.
+func (n *network) order() []*way {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return append(append([]*server{}, n.servers[n.preferred:]...), n.servers[:n.preferred]...)
+	at := max(slices.Index(n.ways, n.preferred), 0)
+	return slices.Concat(n.ways[at:], n.ways[:at])
 }
 
-func (n *network) prefer(s *server) {
+func (n *network) prefer(w *way) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for i, have := range n.servers {
-		if have == s {
-			n.preferred = i
-		}
-	}
+	n.preferred = w
 }
 
 // refresh makes the next connections show the certificate of that moment.
 func (n *network) refresh() {
-	for _, s := range n.servers {
-		if l, ok := s.route.(line); ok {
+	for _, w := range n.order() {
+		if l, ok := w.carrier.(line); ok {
 			l.Refresh()
 		}
 	}
 }
 
-// introduced returns the server's peer, from a new introduction if there is none
-// that is usable or anew says so.
-func (n *network) introduced(ctx context.Context, s *server, anew bool) (*trust.Peer, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.peer != nil && !anew && n.view.Usable(s.peer) {
-		return s.peer, nil
+func (n *network) close() {
+	for _, w := range n.order() {
+		if c, ok := w.carrier.(interface{ Close() }); ok {
+			c.Close()
+		}
 	}
-	s.peer = nil
-	data, err := s.route.Introduction(ctx)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	peer, err := n.view.Introduce(data)
-	if err != nil {
-		return nil, err
-	}
-	if l, ok := s.route.(line); ok {
-		l.Pin(peer.Descriptor.TLS)
-	}
-	s.peer = peer
-	return peer, nil
 }
 
 // talk is one exchange: how to ask a given peer, and how to judge the answer.
@@ -126,24 +88,36 @@ func (n *network) introduced(ctx context.Context, s *server, anew bool) (*trust.
 type talk struct {
 	ask  func(p *trust.Peer, hint int64) (*trust.Asked, error)
 	hear func(a *trust.Asked, answer []byte) error
+
+	// asked are messages whose answer did not come, by the hash of the descriptor
+	// that they are sealed to. The server may have answered: the same bytes get the
+	// same answer, by whichever way, and a new message would be a second question.
+	asked map[wire.Hash]*trust.Asked
 }
 
-// exchange asks one server after the other until one answers what counts. A
-// denial counts. Of several failures the gravest is returned.
+func newTalk(ask func(*trust.Peer, int64) (*trust.Asked, error), hear func(*trust.Asked, []byte) error) talk {
+	return talk{ask, hear, map[wire.Hash]*trust.Asked{}}
+}
+
+// exchange asks one server after the other, by one way after the other, until one
+// answers what counts. A denial counts. Of several failures the gravest is
+// returned.
 func (n *network) exchange(ctx context.Context, t talk) error {
-	return n.each(ctx, func(s *server) error { return n.attempt(ctx, s, t) })
+	return n.each(ctx, func(w *way) error {
+		return n.eachPeer(ctx, w, func(p *trust.Peer) error { return n.attempt(ctx, w, p, t) })
+	})
 }
 
-// each calls f for one server after the other until it succeeds.
-func (n *network) each(ctx context.Context, f func(*server) error) error {
+// each calls f for one way after the other until it succeeds.
+func (n *network) each(ctx context.Context, f func(*way) error) error {
 	var failed error
-	for _, s := range n.order() {
-		err := f(s)
+	for _, w := range n.order() {
+		err := f(w)
 		if err == nil {
-			n.prefer(s)
+			n.prefer(w)
 			return nil
 		}
-		if _, denied := errors.AsType[*DeniedError](err); denied {
+		if final(err) {
 			return err
 		}
 		failed = worse(failed, err)
@@ -154,28 +128,60 @@ func (n *network) each(ctx context.Context, f func(*server) error) error {
 	return failed
 }
 
+// eachPeer calls f for one server after the other that a way leads to, until it
+// succeeds.
+func (n *network) eachPeer(ctx context.Context, w *way, f func(*trust.Peer) error) error {
+	peers, failed := n.introduced(ctx, w, false)
+	for _, p := range peers {
+		err := f(p)
+		if err == nil {
+			w.prefer(p.Server)
+			return nil
+		}
+		if final(err) {
+			return err
+		}
+		failed = worse(failed, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return failed
+}
+
+// final reports whether asking somebody else would be of no use.
+func final(err error) bool {
+	_, denied := errors.AsType[*DeniedError](err)
+	return denied
+}
+
 // attempt is one exchange with one server: once, and a second time where a new
 // introduction, another time or a newer epoch may help.
-func (n *network) attempt(ctx context.Context, s *server, t talk) error {
+func (n *network) attempt(ctx context.Context, w *way, peer *trust.Peer, t talk) error {
 	hint := int64(0)
 	for again := false; ; again = true {
-		peer, err := n.introduced(ctx, s, again)
+		if again {
+			var err error
+			if peer, err = n.anew(ctx, w, peer); err != nil {
+				return err
+			}
+		}
+		asked, err := n.question(peer, t, hint)
 		if err != nil {
 			return err
 		}
-		asked, err := t.ask(peer, hint)
+		answer, err := n.send(ctx, w, peer, asked.Sealed)
 		if err != nil {
-			return err
-		}
-		answer, err := s.route.Exchange(ctx, asked.Sealed)
-		if err != nil {
-			if !again && (pause(ctx, err) || curable(err)) && ctx.Err() == nil {
-				hint = n.hint(ctx, s)
+			if lost(err) {
+				t.asked[peer.Hash] = asked
+			}
+			if !again && (pause(ctx, err) || curable(w, err)) && ctx.Err() == nil {
+				hint = w.hint(ctx, peer.Server)
 				continue
 			}
 			return unavailable(err)
 		}
-		err = n.hear(ctx, s, t, asked, answer)
+		err = n.hear(ctx, w, peer, t, asked, answer)
 		// Another goroutine may have learned of another membership while this answer
 		// was on its way: that is no rollback, but the answer is out of date.
 		if errors.Is(err, ErrRollback) && !again && n.view.Mark().Epoch.Compare(asked.Since) > 0 {
@@ -185,13 +191,57 @@ func (n *network) attempt(ctx context.Context, s *server, t talk) error {
 	}
 }
 
+// question is the message for a server: the one whose answer did not come, while
+// it lasts, or a new one.
+func (n *network) question(p *trust.Peer, t talk, hint int64) (*trust.Asked, error) {
+	last, ok := t.asked[p.Hash]
+	delete(t.asked, p.Hash)
+	if ok && hint == 0 && n.view.Lasts(last) {
+		return last, nil
+	}
+	return t.ask(p, hint)
+}
+
+// lost reports whether the server may have answered although no answer came.
+func lost(err error) bool {
+	status, refused := refusedStatus(err)
+	return !refused && !errors.Is(err, ErrSendToken) || status == http.StatusGatewayTimeout
+}
+
+// send carries a sealed message, with one send token after the other where one is
+// asked for: a server that gives out a bad one must not lock the others away.
+func (n *network) send(ctx context.Context, w *way, p *trust.Peer, sealed []byte) ([]byte, error) {
+	to := transport.Peer{TLS: p.Descriptor.TLS, Mailbox: p.Descriptor.Mailbox}
+	if w.direct() {
+		return w.carrier.Exchange(ctx, to, sealed)
+	}
+	tokens := n.tokens.Tokens()
+	if len(tokens) == 0 {
+		return nil, ErrSendToken
+	}
+	var failed error
+	for _, token := range tokens {
+		to.Token = token
+		answer, err := w.carrier.Exchange(ctx, to, sealed)
+		if err == nil {
+			n.tokens.Opened(token)
+			return answer, nil
+		}
+		failed = err
+		if status, _ := refusedStatus(err); status != http.StatusForbidden {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", ErrSendToken, failed)
+}
+
 // hear judges an answer, after a new introduction if it is of another membership.
-func (n *network) hear(ctx context.Context, s *server, t talk, asked *trust.Asked, answer []byte) error {
+func (n *network) hear(ctx context.Context, w *way, p *trust.Peer, t talk, asked *trust.Asked, answer []byte) error {
 	err := t.hear(asked, answer)
 	if !errors.Is(err, trust.ErrMembers) {
 		return err
 	}
-	if _, err := n.introduced(ctx, s, true); err != nil {
+	if _, err := n.anew(ctx, w, p); err != nil {
 		return err
 	}
 	if err = t.hear(asked, answer); errors.Is(err, trust.ErrMembers) {
@@ -201,12 +251,16 @@ func (n *network) hear(ctx context.Context, s *server, t talk, asked *trust.Aske
 }
 
 // curable reports whether a failed exchange may succeed with a new introduction:
-// the server was started again and has other keys, or found the request's time
-// wrong.
-func curable(err error) bool {
-	status, refused := refusedStatus(err)
-	return errors.Is(err, tlscert.ErrPin) ||
-		refused && (status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusConflict)
+// the server was started again and has other keys, another mailbox at its relay,
+// or found the request's time wrong.
+func curable(w *way, err error) bool {
+	switch status, _ := refusedStatus(err); status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusConflict:
+		return true
+	case http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable:
+		return !w.direct()
+	}
+	return errors.Is(err, tlscert.ErrPin)
 }
 
 // pause waits as long as a busy server asks for, and reports whether that was the
@@ -229,34 +283,24 @@ func pause(ctx context.Context, err error) bool {
 // server is asked.
 const maxPause = 5 * time.Second
 
-// hint asks a server what time it thinks it is. A lie costs the next request and
-// nothing else.
-func (n *network) hint(ctx context.Context, s *server) int64 {
-	data, err := s.route.Statement(ctx)
-	if err != nil {
-		return 0
-	}
-	claim, err := wire.PeekStatement(data)
-	if err != nil {
-		return 0
-	}
-	return claim.Issued
-}
-
-// call sends a JSON call to one server after the other.
+// call sends a JSON call to one server after the other. Only direct ways carry
+// such.
 func (n *network) call(ctx context.Context, method, path string, body []byte, limit int) ([]byte, error) {
+	if !slices.ContainsFunc(n.order(), (*way).direct) {
+		return nil, ErrNeedsDirect
+	}
 	var out []byte
-	err := n.each(ctx, func(s *server) error {
-		l, ok := s.route.(line)
+	err := n.each(ctx, func(w *way) error {
+		l, ok := w.carrier.(line)
 		if !ok {
-			return unavailable(errors.New("this way to the server carries no calls"))
+			return unavailable(ErrNeedsDirect)
 		}
-		if _, err := n.introduced(ctx, s, false); err != nil {
+		if _, err := n.introducedOne(ctx, w); err != nil {
 			return err
 		}
 		answer, err := l.Call(ctx, method, path, body, limit)
 		if errors.Is(err, tlscert.ErrPin) {
-			if _, err := n.introduced(ctx, s, true); err != nil {
+			if err := n.introducedAgain(ctx, w); err != nil {
 				return err
 			}
 			answer, err = l.Call(ctx, method, path, body, limit)
@@ -270,31 +314,11 @@ func (n *network) call(ctx context.Context, method, path string, body []byte, li
 	return out, err
 }
 
-// news gets a statement from one server after the other until one is believed.
-func (n *network) news(ctx context.Context) error {
-	return n.each(ctx, func(s *server) error {
-		if _, err := n.introduced(ctx, s, false); err != nil {
-			return err
-		}
-		data, err := s.route.Statement(ctx)
-		if errors.Is(err, tlscert.ErrPin) {
-			if _, err := n.introduced(ctx, s, true); err != nil {
-				return err
-			}
-			data, err = s.route.Statement(ctx)
-		}
-		if err != nil {
-			return unavailable(err)
-		}
-		err = n.view.Statement(data)
-		if errors.Is(err, trust.ErrMembers) {
-			if _, err := n.introduced(ctx, s, true); err != nil {
-				return err
-			}
-			err = n.view.Statement(data)
-		}
-		return err
-	})
+// wireTime is a statement's claim of its time, which nobody has verified.
+func wireTime(statement []byte, server wire.ServerID) (int64, bool) {
+	claim, err := wire.PeekStatement(statement)
+	if err != nil || claim.Server != server {
+		return 0, false
+	}
+	return claim.Issued, true
 }
-
-func (n *network) close() { n.refresh() }

@@ -33,7 +33,7 @@ func TestBusyClientHearsRevocation(t *testing.T) {
 // mute is a route on which statements get lost.
 type mute struct{ faked }
 
-func (mute) Statement(context.Context) ([]byte, error) { return nil, errDown }
+func (mute) Statements(context.Context) ([][]byte, error) { return nil, errDown }
 
 // TestHeldStatements: answers about other keys say nothing of what is revoked, so
 // they don't stand in for statements that somebody holds back.
@@ -45,7 +45,7 @@ func TestHeldStatements(t *testing.T) {
 	}
 	w.domain.AddKey("payments/other")
 	w.domain.Revoke(w.key.Revocation)
-	w.client.net.servers[0].route = mute{faked{w.server}}
+	w.client.net.ways[0].carrier = mute{faked{w.server}}
 	for n := range 61 {
 		w.advance(15 * time.Second)
 		if _, err := w.client.Encrypt(t.Context(), "payments/other", nil, EncryptOptions{Partition: []byte{byte(n)}}); err != nil {

@@ -48,13 +48,13 @@ func (c *Client) Renew(ctx context.Context) error {
 		return fmt.Errorf("renew certificate: %w", err)
 	}
 	var got *trust.Enrolled
-	err = c.net.exchange(ctx, talk{
-		ask: func(p *trust.Peer, _ int64) (*trust.Asked, error) { return c.view.Renew(p, id.trust, key) },
-		hear: func(a *trust.Asked, answer []byte) (err error) {
+	err = c.net.exchange(ctx, newTalk(
+		func(p *trust.Peer, _ int64) (*trust.Asked, error) { return c.view.Renew(p, id.trust, key) },
+		func(a *trust.Asked, answer []byte) (err error) {
 			got, err = c.view.Enrolled(a, answer, key)
 			return err
 		},
-	})
+	))
 	if err != nil {
 		return fmt.Errorf("renew certificate: %w", err)
 	}

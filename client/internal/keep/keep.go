@@ -39,8 +39,9 @@ type Dir struct {
 	dir    string
 	domain wire.DomainID
 
-	mu   sync.Mutex
-	pins map[string]wire.KeyID
+	mu     sync.Mutex
+	pins   map[string]wire.KeyID
+	tokens *tokens // nil before they are read
 }
 
 // New returns the Dir of a profile of the given domain. It reads nothing yet.

@@ -87,6 +87,9 @@ func (v *View) notAfter(p *Peer, hint int64) int64 {
 	return hint + requestLife.Milliseconds()
 }
 
+// Lasts reports whether a message may be sent again: servers take it for a while.
+func (v *View) Lasts(a *Asked) bool { return v.since(a.sent) < requestLife*2/3 }
+
 func (a *Asked) seal(typ string, signed []byte) error {
 	sealed, err := wire.Seal(a.peer.Descriptor.HPKE, typ, a.peer.Hash, signed)
 	if err != nil {
@@ -108,6 +111,9 @@ type Answer struct {
 	Grant  []byte // the signed grant: the receipt
 	Epoch  wire.Epoch
 	Server wire.ServerID
+	// SendToken opens servers' mailboxes at relays from now on; empty if the server
+	// gave none. Nobody signed it: it keeps strangers out and no more.
+	SendToken []byte
 
 	sent moment
 }
@@ -148,7 +154,7 @@ func (v *View) Answer(a *Asked, message []byte) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Answer{Grant: release.Grant, Epoch: grant.Epoch, Server: grant.Server, sent: a.sent}
+	out := &Answer{Grant: release.Grant, Epoch: grant.Epoch, Server: grant.Server, SendToken: release.SendToken, sent: a.sent}
 	if err := v.take(a, grant, release.Keys, out); err != nil {
 		out.Wipe()
 		return nil, err

@@ -44,6 +44,17 @@ func (v *View) News() *News {
 	return v.news
 }
 
+// Told is how old, at most, the newest statement of the newest epoch is that was
+// believed; ok is false if none was.
+func (v *View) Told() (age time.Duration, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.told.epoch.Position == 0 {
+		return 0, false
+	}
+	return v.age(v.told), true
+}
+
 // Statement believes a signed statement, or says why not. It needs an answered
 // request first: ErrStale without. With ErrMembers, introduce the server and call
 // again.

@@ -73,6 +73,13 @@ func (d *Domain) Server(name string) *Server {
 // ID is the server's id.
 func (s *Server) ID() wire.ServerID { return wire.ServerIDOf(s.signer.Public()) }
 
+// TLS is the hash of the server's present TLS key.
+func (s *Server) TLS() wire.Hash {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tls
+}
+
 // Key is the server's signing key.
 func (s *Server) Key() ed25519.PrivateKey { return s.signer }
 
