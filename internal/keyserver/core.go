@@ -27,6 +27,7 @@ import (
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/keyserver/policyset"
 	"claviger/internal/keyserver/sendtoken"
+	"claviger/internal/keyserver/standing"
 	"claviger/internal/members"
 	"claviger/internal/pki"
 	"claviger/internal/pki/ca"
@@ -65,6 +66,7 @@ type Core struct {
 	own     *identity.Identity
 	holding *holding.Holding
 
+	standing  *standing.Standing
 	switching sync.RWMutex // held for reading from a decision to its keys, for writing while the erasure epoch changes
 	alarmed   atomic.Int64 // boot time of the newest policy alarm's leaf
 	closed    atomic.Bool
@@ -118,6 +120,9 @@ func (c *Core) open(ctx context.Context) error {
 	}); err != nil {
 		c.logger.Error("Who holds leases of an earlier run is unknown", "error", err)
 		c.alarm(ctx, "holders", "who holds leases of an earlier run is unknown: "+err.Error())
+	}
+	if err := c.openStanding(ctx); err != nil {
+		return err
 	}
 	if gone := c.audit.Opened().GivenUp; gone != "" {
 		c.logger.Error("Audit log given up, the next number was opened", "reason", gone)
@@ -225,6 +230,9 @@ func (c *Core) close(ctx context.Context) error {
 	}
 	if c.own != nil {
 		c.own.Wipe()
+	}
+	if c.standing != nil {
+		c.standing.Wipe()
 	}
 	if c.naming != nil {
 		c.naming.Wipe()

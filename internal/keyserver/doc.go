@@ -29,6 +29,7 @@
 //   - executor: what the log orders: versions, destructions, receipts, backups.
 //   - identity: what the server says of itself: descriptors and statements.
 //   - anchors: whose certificates name workloads now.
+//   - standing: requests that are answered again, ahead of need.
 //   - holding: who holds which lease, and how far a revocation has come.
 //   - policyset: the policy in force, parsed.
 //   - sendtoken: the tokens that open its mailboxes.

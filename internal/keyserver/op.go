@@ -49,6 +49,7 @@ type Op interface{ op() }
 type Release struct {
 	Request *wire.Request
 	Sealed  wire.Hash // SealedHash of the sealed request
+	Ahead   bool      // of need, for a standing request
 }
 
 // Use has the server itself use one key for one item.
@@ -129,6 +130,7 @@ type Answer interface{ answer() }
 type Released struct {
 	Sealed []byte
 	Epoch  wire.Epoch // of the grant in it
+	Grant  *wire.Grant
 }
 
 // Used is the result of one Use.

@@ -36,7 +36,8 @@ func (c *Core) release(ctx context.Context, caller *authn.Caller, op *Release) (
 		return nil, err
 	}
 	c.holding.Gave(op.Request.Mailbox, grant)
-	return &Released{sealed, grant.Epoch}, nil
+	c.keepStanding(ctx, caller, op, grant)
+	return &Released{sealed, grant.Epoch, grant}, nil
 }
 
 // makeRelease makes the answer, which may leave once its leaves are durable.
@@ -50,6 +51,9 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 		return nil, nil, nil, err
 	}
 	a := ask{now: c.Now(), reason: op.Request.Reason, route: "native", native: true}
+	if op.Ahead {
+		a.route = "standing"
+	}
 	out := wire.Release{Keys: make([][]byte, len(op.Request.Items)), SendToken: c.sendToken()}
 	defer func() {
 		for _, key := range out.Keys {

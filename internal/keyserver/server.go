@@ -12,6 +12,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver/limits"
+	"claviger/internal/keyserver/standing"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
@@ -36,6 +37,9 @@ type Options struct {
 	TLSKey         wire.Hash     // of the door that clients dial; descriptors name it
 	Mailbox        wire.Hash     // where the server is at relays and directories; zero: at none
 	Reach          []string      // addresses of those
+	// Deliver puts a release made ahead of need where clients look for it: nil when
+	// one relay or directory has it. Without it no standing request is kept.
+	Deliver func(context.Context, standing.Parcel) error
 	// Beside runs beside the server from each Unseal on; it returns soon after its
 	// context ends. nil: nothing does.
 	Beside func(context.Context, *Core)
@@ -119,6 +123,7 @@ func (s *Server) Unseal(ctx context.Context, r *root.Secret) error {
 	cut, end := context.WithCancel(context.Background())
 	o.onCut, o.end = func(f func()) func() bool { return context.AfterFunc(cut, f) }, end
 	o.duties.Go(func() { core.run(run) })
+	o.duties.Go(func() { core.standing.Run(run) })
 	if s.o.Beside != nil {
 		o.duties.Go(func() { s.o.Beside(run, core) })
 	}

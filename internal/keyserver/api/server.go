@@ -20,6 +20,7 @@ import (
 	"claviger/internal/keyserver/datadir"
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/keyserver/outward"
+	"claviger/internal/keyserver/standing"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/root"
 	"claviger/internal/secret"
@@ -72,6 +73,7 @@ func New(o keyserver.Options, given *tls.Certificate, carriers ...outward.Carrie
 	o.TLSKey, o.Meter, o.StatementEvery = spki, m, cmp.Or(o.StatementEvery, keyserver.DefaultStatementEvery)
 	if len(carriers) > 0 {
 		o.Beside = beside(carriers, o.StatementEvery, m, o.Logger)
+		o.Deliver = func(ctx context.Context, p standing.Parcel) error { return outward.Deliver(ctx, carriers, p) }
 	}
 	s := &Server{
 		Server: keyserver.New(o), clock: o.Clock, logger: o.Logger, cert: cert, metrics: m,

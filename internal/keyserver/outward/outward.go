@@ -41,6 +41,7 @@ type Server interface {
 type Carrier interface {
 	board
 	inbox
+	parcels
 	Address() string
 }
 

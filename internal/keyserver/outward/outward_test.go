@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"claviger/internal/keyserver/standing"
 	"claviger/internal/transport"
 	"claviger/internal/wire"
 )
@@ -25,6 +26,7 @@ type carrier struct {
 	mu       sync.Mutex
 	down     bool
 	inbox    chan *wire.Delivery // nil entries break the line
+	parcels  []string
 	told     []string
 	answers  map[string][]string
 	receives int
@@ -48,6 +50,16 @@ func (c *carrier) put(what string) error {
 
 func (c *carrier) PutIntroduction(_ context.Context, in []byte) error { return c.put(string(in)) }
 func (c *carrier) PutStatement(_ context.Context, s []byte) error     { return c.put(string(s)) }
+func (c *carrier) PutParcel(ctx context.Context, to wire.Hash, _ time.Time, sealed []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down {
+		return errDown
+	}
+	c.parcels = append(c.parcels, to.String()+string(sealed))
+	return ctx.Err()
+}
+
 func (c *carrier) PutTokens(_ context.Context, h []wire.Hash) error {
 	return c.put("tokens" + string(h[0][:1]))
 }
@@ -403,4 +415,26 @@ func TestBound(t *testing.T) {
 			t.Errorf("%d after their time", working)
 		}
 	})
+}
+
+// TestDeliver: a parcel goes to every carrier, and one that takes it is enough.
+func TestDeliver(t *testing.T) {
+	a, b := newCarrier(), newCarrier()
+	all := []Carrier{a, b}
+	p := standing.Parcel{To: wire.Hash{1}, Expires: 1 << 40, Sealed: []byte("sealed")}
+	if err := Deliver(t.Context(), all, p); err != nil {
+		t.Fatal(err)
+	}
+	a.down = true
+	if err := Deliver(t.Context(), all, p); err != nil {
+		t.Errorf("one is down: %v", err)
+	}
+	b.down = true
+	if err := Deliver(t.Context(), all, p); !errors.Is(err, errDown) {
+		t.Errorf("both are down: %v", err)
+	}
+	want := wire.Hash{1}.String() + "sealed"
+	if len(a.parcels) != 1 || len(b.parcels) != 2 || a.parcels[0] != want || b.parcels[0] != want {
+		t.Errorf("%q %q", a.parcels, b.parcels)
+	}
 }
