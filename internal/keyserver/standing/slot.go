@@ -96,8 +96,16 @@ func (s slots) open(name string, value []byte) *Request {
 	if err != nil {
 		return nil
 	}
+	if r := parse(plain); r != nil && s.name(r.Client, r.Mailbox) == name {
+		return r
+	}
+	return nil
+}
+
+// parse returns nil for what is no request.
+func parse(plain []byte) *Request {
 	var r Request
-	if err := wire.Unmarshal(plain, &r, maxSlot); err != nil || !r.whole() || s.name(r.Client, r.Mailbox) != name {
+	if err := wire.Unmarshal(plain, &r, maxSlot); err != nil || !r.whole() {
 		return nil
 	}
 	return &r
