@@ -58,12 +58,21 @@ type Client struct {
 	id      *identity
 	cache   *leases.Cache
 	receipt *keep.Receipts
+	mailbox *transport.Mailbox // of this run
+
+	background context.Context // ends with Close
+	end        context.CancelFunc
+	tasks      sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
 	newsTried time.Duration
 	ending    *time.Timer // wipes what has ended; nil if nothing is at hand
 	more      bool        // leases came while ending was set
 	newsBusy  bool
+	unfollow  context.CancelFunc // ends the follower; nil if there is none
+	given     map[*leases.Lease]struct{}
+	debts     map[wire.ServerID]trust.Obeyed // to be acknowledged
+	paying    bool
 	renewBusy bool
 	renewed   time.Duration // boot time of the last try
 	members   wire.Hash     // the membership that the leases at hand come from
@@ -87,8 +96,10 @@ func Dial(_ context.Context, p *Profile, o Options) (*Client, error) {
 	}
 	c := &Client{
 		profile: p, options: o, kept: keep.New(p.Dir, p.domain), id: newIdentity(p),
-		cache: leases.NewCache(o.CacheBytes), receipt: keep.NewReceipts(p.Dir),
+		cache: leases.NewCache(o.CacheBytes), receipt: keep.NewReceipts(p.Dir), mailbox: transport.NewMailbox(),
+		given: map[*leases.Lease]struct{}{}, debts: map[wire.ServerID]trust.Obeyed{},
 	}
+	c.background, c.end = context.WithCancel(context.Background())
 	if err := c.open(); err != nil {
 		return nil, err
 	}
@@ -136,11 +147,14 @@ func (c *Client) Close() error {
 	if c.ending != nil {
 		c.ending.Stop()
 	}
+	c.stopFollowing()
 	c.mu.Unlock()
 	if closed {
 		return nil
 	}
+	c.end()
 	c.cache.Close()
+	c.tasks.Wait()
 	c.net.close()
 	return c.receipt.Prune()
 }
@@ -169,7 +183,7 @@ func (c *Client) release(ctx context.Context, items []wire.Item) (*trust.Answer,
 	var out *trust.Answer
 	err = c.net.exchange(ctx, newTalk(
 		func(p *trust.Peer, hint int64) (*trust.Asked, error) {
-			return c.view.Ask(p, id.trust, trust.Question{Items: items, Reason: c.options.Reason, TimeHint: hint})
+			return c.view.Ask(p, id.trust, trust.Question{Items: items, Reason: c.options.Reason, TimeHint: hint, Mailbox: c.mailbox.ID()})
 		},
 		func(a *trust.Asked, answer []byte) (err error) {
 			out, err = c.view.Answer(a, answer)
@@ -181,6 +195,7 @@ func (c *Client) release(ctx context.Context, items []wire.Item) (*trust.Answer,
 	}
 	c.kept.SaveToken(out.SendToken)
 	c.dropFenced()
+	c.pay()
 	c.receipt.Save(out.Grant)
 	return out, nil
 }
@@ -199,9 +214,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("get statement: %w", err)
 	}
-	news := c.view.News()
-	c.cache.DropIf(func(l *leases.Lease) bool { return news.Revokes(l.Item.Revocation, l.Epoch) })
-	c.dropFenced()
+	c.obey()
 	return nil
 }
 
@@ -225,7 +238,7 @@ func (c *Client) refreshIfDue(ctx context.Context, ask leases.Ask) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newsBusy, c.newsTried = false, 0
-	if err != nil {
+	if l := c.cache.Peek(ask); err != nil || l != nil && c.wordOn(l) >= newsEvery {
 		c.newsTried = c.options.Clock.Boot()
 	}
 }

@@ -49,11 +49,14 @@ type Opening struct {
 	client  *Client
 	options DecryptOptions
 	opened  Opened
+	watch   watch
 }
 
 // Opening returns an Unwrapper that permits what o does. Use one for one object:
 // it remembers which key opened it.
-func (c *Client) Opening(o DecryptOptions) *Opening { return &Opening{client: c, options: o} }
+func (c *Client) Opening(o DecryptOptions) *Opening {
+	return &Opening{client: c, options: o, watch: watch{client: c}}
+}
 
 // Opened says which key opened the object; zero before that.
 func (o *Opening) Opened() Opened { return o.opened }
@@ -71,7 +74,7 @@ func (c *Client) Decrypt(ctx context.Context, ciphertext []byte, o DecryptOption
 // authentic, but only a nil error says that it is the whole.
 func (c *Client) DecryptStream(ctx context.Context, dst io.Writer, src io.Reader, o DecryptOptions) (Opened, error) {
 	opening := c.Opening(o)
-	_, err := envelope.DecryptStream(ctx, opening, dst, src, o.envelope())
+	_, err := envelope.DecryptStream(ctx, opening, dst, opening.watch.reader(src), o.envelope())
 	return opening.opened, err
 }
 

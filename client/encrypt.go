@@ -43,6 +43,7 @@ func sealAsk(key string, o EncryptOptions) leases.Ask {
 type wrapper struct {
 	client *Client
 	ask    leases.Ask
+	watch  *watch // nil if nobody has to know the lease
 }
 
 // Wrap implements envelope.Wrapper.
@@ -50,7 +51,10 @@ func (w wrapper) Wrap(ctx context.Context, dek []byte) (slot envelope.Slot, err 
 	if !wire.ValidKeyName(w.ask.Name) || len(w.ask.Partition) > wire.MaxPartition {
 		return envelope.Slot{}, fmt.Errorf("key name or partition is malformed")
 	}
-	err = w.client.use(ctx, w.ask, func(_ *leases.Lease, k *envelope.LeafKey) error {
+	err = w.client.use(ctx, w.ask, func(l *leases.Lease, k *envelope.LeafKey) error {
+		if w.watch != nil {
+			w.watch.lease.Store(l)
+		}
 		slot, err = k.Wrap(ctx, dek)
 		return err
 	})
@@ -71,7 +75,8 @@ func (c *Client) Encrypt(ctx context.Context, key string, plaintext []byte, o En
 // EncryptStream seals all of src into an object on dst and returns the object's
 // size. It holds a few MiB, whatever the size.
 func (c *Client) EncryptStream(ctx context.Context, key string, dst io.Writer, src io.Reader, o EncryptOptions) (int64, error) {
-	return envelope.EncryptStream(ctx, c.Sealing(key, o), dst, src, o.envelope())
+	w := &watch{client: c}
+	return envelope.EncryptStream(ctx, wrapper{c, sealAsk(key, o), w}, dst, w.reader(src), o.envelope())
 }
 
 // SealField seals a short value, such as a database column, of at most

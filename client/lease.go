@@ -142,10 +142,12 @@ func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*lease
 		return nil, fmt.Errorf("%w: %w", ErrIntegrity, err)
 	}
 	c.endLater(time.Duration(item.Lease)*time.Second - c.view.Elapsed(answer))
-	return leases.New(leases.Terms{
+	l := leases.New(leases.Terms{
 		Item: item.GrantItem, Epoch: answer.Epoch, Server: answer.Server, Grant: wire.Sum("receipt", answer.Grant),
 		Age: func() time.Duration { return c.view.Elapsed(answer) },
-	}, key), nil
+	}, key)
+	c.remember(l)
+	return l, nil
 }
 
 // nameFor is what people call the key of an ask: its name, or its id if nobody
@@ -191,15 +193,22 @@ func (c *Client) endLater(in time.Duration) {
 	if c.more = c.ending != nil; !c.closed && !c.more {
 		c.ending = time.AfterFunc(min(in, sweepEvery), c.dropEnded)
 	}
+	c.startFollowing()
 }
 
 func (c *Client) dropEnded() {
 	c.cache.DropIf(func(l *leases.Lease) bool { return !c.lasts(l) })
+	c.forget()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	more := c.more // a lease that may be on its way into the cache
-	c.ending = nil
-	c.mu.Unlock()
-	if more || c.cache.Len() > 0 {
-		c.endLater(sweepEvery)
+	c.ending, c.more = nil, false
+	if c.closed {
+		return
 	}
+	if more || c.cache.Len() > 0 {
+		c.ending = time.AfterFunc(sweepEvery, c.dropEnded)
+		return
+	}
+	c.stopFollowing()
 }

@@ -35,6 +35,7 @@ func (o *Opening) with(ctx context.Context, refs []envelope.Ref, f func(*envelop
 		if err := o.admit(l, chosen); err != nil {
 			return err
 		}
+		o.watch.lease.Store(l)
 		o.opened = Opened{Key: l.Item.Name, ID: l.Item.KeyID.String(), Version: l.Item.Version, State: l.Item.State}
 		return f(k, chosen.slot)
 	})

@@ -46,7 +46,8 @@ type Question struct {
 	Items     []wire.Item // 1 to wire.MaxItems
 	Reason    string
 	Evidence  []byte
-	Statement []byte // the newest signed statement, empty without
+	Statement []byte    // the newest signed statement, empty without
+	Mailbox   wire.Hash // of the asker's run; zero without
 	// TimeHint is the Unix time in milliseconds to address the request with;
 	// zero means the View's own guess.
 	TimeHint int64
@@ -59,6 +60,7 @@ func (v *View) Ask(p *Peer, id Identity, q Question) (*Asked, error) {
 	req := wire.Request{
 		Type: wire.TypeRequest, Domain: v.domain, Client: id.Client, HPKE: a.hpke.Public(), Items: q.Items,
 		Descriptor: p.Hash, Statement: q.Statement, NotAfter: v.notAfter(p, q.TimeHint), Reason: q.Reason, Evidence: q.Evidence,
+		Mailbox: q.Mailbox,
 	}
 	rand.Read(req.Nonce[:])
 	payload := wire.Marshal(req)

@@ -16,6 +16,7 @@ const skew = 30 * time.Second
 // News is what a believed statement says is revoked.
 type News struct {
 	epoch   wire.Epoch
+	head    wire.Hash
 	revoked map[wire.RevocationID]bool
 }
 
@@ -29,7 +30,7 @@ func (n *News) Revokes(ids []wire.RevocationID, released wire.Epoch) bool {
 }
 
 func newNews(st *wire.Statement) *News {
-	n := &News{epoch: st.Epoch, revoked: make(map[wire.RevocationID]bool, len(st.Revoked))}
+	n := &News{epoch: st.Epoch, head: st.Head, revoked: make(map[wire.RevocationID]bool, len(st.Revoked))}
 	for _, id := range st.Revoked {
 		n.revoked[id] = true
 	}

@@ -51,6 +51,20 @@ func (s *Server) signedBy(signed *wire.Signed, client string) error {
 	return errOther
 }
 
+func (s *Server) acknowledge(signed []byte, descriptor wire.Hash) ([]byte, error) {
+	ack, err := wire.ParseAck(signed)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.addressed(ack.Descriptor, descriptor, ack.NotAfter); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acks = append(s.acks, ack)
+	return wire.Marshal(wire.TypeAck), nil
+}
+
 func (s *Server) release(signed *wire.Signed, descriptor, hash wire.Hash) ([]byte, error) {
 	req, err := wire.ParseRequest(signed.Payload)
 	if err != nil {

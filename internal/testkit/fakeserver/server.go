@@ -47,6 +47,7 @@ type Server struct {
 	descriptor []byte
 	issued     time.Time
 	requests   []*wire.Request
+	acks       []*wire.Ack
 	statements int
 	size       uint64 // of the audit log
 }
@@ -103,6 +104,13 @@ func (s *Server) Requests() []*wire.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]*wire.Request(nil), s.requests...)
+}
+
+// Acks are the acknowledgements that were read so far.
+func (s *Server) Acks() []*wire.Ack {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*wire.Ack(nil), s.acks...)
 }
 
 // Statements is how many statements were asked for.
@@ -198,6 +206,9 @@ func (s *Server) Exchange(_ context.Context, sealed []byte) ([]byte, error) {
 	plain, err := hpke.Open(outer.Type, hash, sealed, wire.MaxSealedSize)
 	if err != nil {
 		return nil, err
+	}
+	if outer.Type == wire.TypeAck {
+		return s.acknowledge(plain, hash)
 	}
 	signed, err := wire.ParseSigned(outer.Type, plain, wire.MaxRequest)
 	if err != nil {

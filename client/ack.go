@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"claviger/client/internal/leases"
+	"claviger/client/internal/trust"
+	"claviger/internal/transport"
+	"claviger/internal/wire"
+)
+
+const (
+	// maxGiven bounds what is remembered of leases: a server waits for the end of
+	// one that is forgotten.
+	maxGiven = 1 << 16
+	// payFor is how long an acknowledgement is tried; after that the next contact
+	// takes it along.
+	payFor = time.Minute
+)
+
+// remember notes a lease until it ends or is acknowledged, also if it leaves the
+// cache before.
+func (c *Client) remember(l *leases.Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed && len(c.given) < maxGiven {
+		c.given[l] = struct{}{}
+	}
+}
+
+// forget drops notes of leases that have ended.
+func (c *Client) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.given, func(l *leases.Lease, _ struct{}) bool {
+		return l.Age() >= time.Duration(l.Item.Lease)*time.Second
+	})
+}
+
+// owe notes who has to be told that what the news revokes is gone. The leases are
+// dropped by then.
+func (c *Client) owe(news *trust.News) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.given, func(l *leases.Lease, _ struct{}) bool {
+		if !news.Revokes(l.Item.Revocation, l.Epoch) {
+			return false
+		}
+		c.debts[l.Server] = c.view.Obeyed(news, l.Server)
+		return true
+	})
+}
+
+// pay acknowledges in the background. Nothing waits for it.
+func (c *Client) pay() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.paying || len(c.debts) == 0 {
+		return
+	}
+	c.paying = true
+	c.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(c.background, payFor)
+		defer cancel()
+		_ = transport.Again(ctx, transport.Pauses{}, func(ctx context.Context, _ func()) error {
+			if c.payAll(ctx) {
+				cancel()
+			}
+			return nil
+		}, nil)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.paying = false
+	})
+}
+
+// payAll tells each server what it has to know, and reports whether all have
+// heard.
+func (c *Client) payAll(ctx context.Context) bool {
+	c.mu.Lock()
+	debts := maps.Clone(c.debts)
+	c.mu.Unlock()
+	for server, o := range debts {
+		if c.net.acknowledge(ctx, server, c.mailbox, o) != nil {
+			continue
+		}
+		c.mu.Lock()
+		if c.debts[server] == o {
+			delete(c.debts, server)
+		}
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.debts) == 0
+}
+
+// acknowledge tells one server, by whichever way leads to it. What it answers is
+// unsigned and says no more than that the message came.
+func (n *network) acknowledge(ctx context.Context, server wire.ServerID, m *transport.Mailbox, o trust.Obeyed) error {
+	return n.each(ctx, func(w *way) error {
+		peers, err := n.introduced(ctx, w, false)
+		for _, p := range peers {
+			if p.Server != server {
+				continue
+			}
+			err := n.acknowledgeBy(ctx, w, p, m, o)
+			if err != nil && curable(w, err) {
+				if p, err = n.anew(ctx, w, p); err == nil && p.Server == server {
+					err = n.acknowledgeBy(ctx, w, p, m, o)
+				}
+			}
+			return err
+		}
+		return worse(unavailable(fmt.Errorf("%w: not at %s", errNotThere, w.address)), err)
+	})
+}
+
+var errNotThere = errors.New("the server that gave a lease is not to be found")
+
+func (n *network) acknowledgeBy(ctx context.Context, w *way, p *trust.Peer, m *transport.Mailbox, o trust.Obeyed) error {
+	sealed, err := n.view.Ack(p, m, o)
+	if err != nil {
+		return err
+	}
+	if _, err = n.send(ctx, w, p, sealed); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}

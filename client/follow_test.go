@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"claviger/internal/testkit/fakeserver"
+	"claviger/internal/wire"
+)
+
+// pushing is a way on which statements come by themselves, when the test makes
+// them.
+type pushing struct {
+	faked
+	news  chan []byte
+	lines chan int // +1 at each begin, -1 at each end
+}
+
+func newPushing(f faked) *pushing {
+	return &pushing{faked: f, news: make(chan []byte), lines: make(chan int, 100)}
+}
+
+func (p *pushing) Follow(ctx context.Context) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		p.lines <- 1
+		defer func() { p.lines <- -1 }()
+		for {
+			select {
+			case <-ctx.Done():
+				yield(nil, context.Cause(ctx))
+				return
+			case s := <-p.news:
+				if !yield(s, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// push shows a new statement to who follows.
+func (p *pushing) push(t *testing.T) {
+	t.Helper()
+	s, err := p.faked[0].Statement(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.news <- s
+}
+
+// followers is how many follow now.
+func (p *pushing) followers() (n int) {
+	for {
+		select {
+		case d := <-p.lines:
+			n += d
+		default:
+			return n
+		}
+	}
+}
+
+// inBubble is a world whose time the bubble moves, apart from the two clocks.
+func inBubble(t *testing.T, f func(t *testing.T, w *world, p *pushing)) {
+	w := newWorld(t)
+	if err := w.client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		w.client = w.dial()
+		p := newPushing(faked{w.server})
+		w.client.net.ways = []*way{{address: "push", carrier: p}}
+		f(t, w, p)
+	})
+}
+
+// settle lets the follower connect.
+func settle() {
+	time.Sleep(time.Second)
+	synctest.Wait()
+}
+
+// TestPush: what is revoked is gone when the statement comes, not at the next use;
+// and the server is told so.
+func TestPush(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *pushing) {
+		settle()
+		if n := p.followers(); n != 0 {
+			t.Fatalf("%d follow before there is a lease", n)
+		}
+		sealed := w.seal("4111")
+		settle()
+		if n := p.followers(); n != 1 {
+			t.Fatalf("%d follow", n)
+		}
+		w.advance(time.Second)
+		p.push(t)
+		synctest.Wait()
+		if w.client.cache.Len() != 1 || len(w.server.Acks()) != 0 {
+			t.Fatal("a statement that revokes nothing ended a lease, or was acknowledged")
+		}
+		w.domain.Revoke(w.key.Revocation)
+		w.advance(time.Second)
+		p.push(t)
+		synctest.Wait()
+		if n := w.client.cache.Len(); n != 0 {
+			t.Errorf("%d leases left", n)
+		}
+		acks := w.server.Acks()
+		if len(acks) != 1 {
+			t.Fatalf("%d acknowledgements", len(acks))
+		}
+		epoch, head := w.domain.At()
+		mailbox := w.server.Requests()[0].Mailbox
+		a := acks[0]
+		if a.Epoch != epoch || a.Head != head || a.At != w.remote.Now().UnixMilli() || wire.MailboxID(a.Mailbox) != mailbox {
+			t.Errorf("acknowledged %+v, want epoch %s at %d by %s", a, epoch, w.remote.Now().UnixMilli(), mailbox)
+		}
+		if _, denied := errors.AsType[*DeniedError](w.open(sealed)); !denied {
+			t.Error("a revoked key opens")
+		}
+	})
+}
+
+// TestFollowerEnds: with the last lease, and with the Client.
+func TestFollowerEnds(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *pushing) {
+		w.seal("4111")
+		settle()
+		w.advance(2 * time.Hour)
+		time.Sleep(3 * sweepEvery)
+		synctest.Wait()
+		on := 0
+		for len(p.lines) > 0 {
+			on += <-p.lines
+		}
+		if on != 0 {
+			t.Errorf("%d follow without a lease", on)
+		}
+		w.profile = nil
+		w.seal("4111")
+		settle()
+		if n := p.followers(); n != 1 {
+			t.Fatalf("%d follow with a new lease", n)
+		}
+		if err := w.client.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := p.followers(); n != -1 {
+			t.Errorf("the follower outlives its client")
+		}
+	})
+}
+
+// TestSwallowedStatements: a way that shows nothing new is left for another.
+func TestSwallowedStatements(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, quiet *pushing) {
+		honest := newPushing(faked{w.server})
+		w.client.net.ways = append(w.client.net.ways, &way{address: "honest", carrier: honest})
+		w.seal("4111")
+		settle()
+		old, err := w.server.Statement(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.domain.Revoke(w.key.Revocation)
+		for range 10 { // the liar shows the same again and again
+			time.Sleep(10 * time.Second)
+			w.advance(10 * time.Second)
+			select {
+			case quiet.news <- old:
+			default:
+			}
+		}
+		synctest.Wait()
+		if quiet.followers() != 0 {
+			t.Error("a way that shows an old statement only is followed on")
+		}
+		honest.push(t)
+		synctest.Wait()
+		if n := w.client.cache.Len(); n != 0 {
+			t.Errorf("%d leases left", n)
+		}
+	})
+}
+
+// TestAckIsTriedAgain: by another way, and at a later contact.
+func TestAckIsTriedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *pushing) {
+		w.seal("4111")
+		settle()
+		w.domain.Revoke(w.key.Revocation)
+		w.domain.AddKey("payments/other")
+		s, err := w.server.Statement(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.cut()
+		p.news <- s
+		synctest.Wait()
+		time.Sleep(2 * payFor)
+		synctest.Wait()
+		if w.client.cache.Len() != 0 || len(w.server.Acks()) != 0 {
+			t.Fatal("the key is kept, or the server heard through a broken line")
+		}
+		w.mend()
+		if _, err := w.client.Encrypt(t.Context(), "payments/other", nil, EncryptOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := len(w.server.Acks()); n != 1 {
+			t.Errorf("%d acknowledgements", n)
+		}
+	})
+}
+
+// halting revokes the stream's key after the first megabyte.
+type halting struct {
+	from io.Reader
+	left int
+	halt func()
+}
+
+func (h *halting) Read(p []byte) (int, error) {
+	n, err := h.from.Read(p)
+	if h.left > 0 && h.left-n <= 0 {
+		h.halt()
+	}
+	h.left -= n
+	return n, err
+}
+
+// TestStreamStops: a stream whose key is revoked on the way fails.
+func TestStreamStops(t *testing.T) {
+	w := newWorld(t)
+	plain := bytes.Repeat([]byte("claviger"), 1<<18)
+	var sealed bytes.Buffer
+	if _, err := w.client.EncryptStream(t.Context(), "payments/cards", &sealed, bytes.NewReader(plain), EncryptOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	revoke := func() {
+		w.domain.Revoke(w.key.Revocation)
+		if err := w.client.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		w.domain.Set(w.key, func(k *fakeserver.Key) { k.Denied = "" })
+	}
+	_, err := w.client.DecryptStream(t.Context(), io.Discard, &halting{&sealed, 1 << 20, revoke}, DecryptOptions{AnyKey: true})
+	if !errors.Is(err, ErrRevoked) {
+		t.Errorf("DecryptStream = %v", err)
+	}
+	_, err = w.client.EncryptStream(t.Context(), "payments/cards", io.Discard, &halting{bytes.NewReader(plain), 1 << 20, revoke}, EncryptOptions{})
+	if !errors.Is(err, ErrRevoked) {
+		t.Errorf("EncryptStream = %v", err)
+	}
+	src := io.NewSectionReader(bytes.NewReader(plain), 0, int64(len(plain)))
+	if _, err := w.client.EncryptFile(t.Context(), "payments/cards", nowhere{}, src, EncryptOptions{}); err != nil {
+		t.Errorf("EncryptFile with a key that is enabled again: %v", err)
+	}
+}
+
+type nowhere struct{}
+
+func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"crypto/ed25519"
+
+	"claviger/internal/wire"
+)
+
+// Obeyed is a statement whose revocations are carried out.
+type Obeyed struct {
+	Epoch wire.Epoch
+	Head  wire.Hash
+	At    int64 // Unix milliseconds in the time of the server that is told
+}
+
+// Mailbox signs acknowledgements with the key that the holder's requests named.
+type Mailbox interface {
+	Public() ed25519.PublicKey
+	Sign(typ string, payload []byte) ([]byte, error)
+}
+
+// Obeyed says that news has been carried out now. The time can be late by what a
+// message took, never early.
+func (v *View) Obeyed(news *News, server wire.ServerID) Obeyed {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return Obeyed{news.epoch, news.head, v.estimate(server)}
+}
+
+// Ack seals the word to the server that news was obeyed.
+func (v *View) Ack(p *Peer, m Mailbox, o Obeyed) ([]byte, error) {
+	signed, err := m.Sign(wire.TypeAck, wire.Marshal(wire.Ack{
+		Type: wire.TypeAck, Domain: v.domain, Mailbox: m.Public(), Descriptor: p.Hash, Epoch: o.Epoch, Head: o.Head,
+		At: o.At, NotAfter: v.notAfter(p, 0),
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return wire.Seal(p.Descriptor.HPKE, wire.TypeAck, p.Hash, signed)
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"claviger/client/internal/keep"
+	"claviger/internal/testkit/fakeserver"
+	"claviger/internal/transport"
+	"claviger/internal/wire"
+)
+
+// board is a relay with several servers: not a direct way.
+type board struct {
+	faked faked
+	key   []byte // the send token that opens; nil: any
+	seen  [][]byte
+	lose  int // so many answers
+	asked [][]byte
+}
+
+func (b *board) Introductions(ctx context.Context) ([][]byte, error) {
+	return b.faked.Introductions(ctx)
+}
+func (b *board) Statements(ctx context.Context) ([][]byte, error) { return b.faked.Statements(ctx) }
+
+func (b *board) Exchange(ctx context.Context, to transport.Peer, sealed []byte) ([]byte, error) {
+	b.seen, b.asked = append(b.seen, to.Token), append(b.asked, sealed)
+	if b.key != nil && !bytes.Equal(to.Token, b.key) {
+		return nil, &transport.Error{Address: "board", Status: 403, Code: "token", Message: "no"}
+	}
+	answer, err := b.faked.Exchange(ctx, to, sealed)
+	if b.lose > 0 {
+		b.lose--
+		return nil, &transport.Error{Address: "board", Status: 504, Code: "timeout", Message: "no answer"}
+	}
+	return answer, err
+}
+
+func token(b byte) []byte { return bytes.Repeat([]byte{b}, wire.SendTokenSize) }
+
+// TestBoard: of several servers at one relay, each is judged by itself.
+func TestBoard(t *testing.T) {
+	for name, spoil := range map[string]func(*fakeserver.Server){
+		"introduces itself for another domain": func(s *fakeserver.Server) {
+			s.Lie.Descriptor = func(d *wire.Descriptor) { d.Domain[0]++ }
+		},
+		"is behind": func(s *fakeserver.Server) { s.Lie.Grant = func(g *wire.Grant) { g.Epoch.Position-- } },
+		"is down":   func(s *fakeserver.Server) { s.Lie.Refuse = errDown },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			two := w.domain.Server("two")
+			w.client.kept.SaveToken(token(1))
+			w.client.net.ways = []*way{{address: "board", carrier: &board{faked: faked{w.server, two}}}}
+			w.seal("introduces both")
+			spoil(w.server)
+			w.server.Restart()
+			w.client.cache.DropIf(all)
+			w.seal("4111")
+			if got := len(two.Requests()); got != 1 {
+				t.Fatalf("the second server has %d requests", got)
+			}
+			w.client.cache.DropIf(all)
+			before := len(w.server.Requests())
+			w.seal("4111")
+			if len(two.Requests()) != 2 || len(w.server.Requests()) != before {
+				t.Error("the server that answered last is not asked first")
+			}
+			if err := w.client.Refresh(t.Context()); err != nil {
+				t.Errorf("Refresh = %v", err)
+			}
+		})
+	}
+}
+
+// TestCallsNeedDirectWay: they say so.
+func TestCallsNeedDirectWay(t *testing.T) {
+	w := newWorld(t)
+	w.client.kept.SaveToken(token(1))
+	w.client.net.ways = []*way{{address: "board", carrier: &board{faked: faked{w.server}}}}
+	w.seal("4111")
+	_, keys := w.client.Keys(t.Context())
+	_, use := w.client.Use(t.Context(), []UseItem{{Operation: "mac", Key: "k"}})
+	if !errors.Is(keys, ErrNeedsDirect) || !errors.Is(use, ErrNeedsDirect) {
+		t.Errorf("Keys = %v, Use = %v", keys, use)
+	}
+}
+
+// TestSendTokens: the invite's opens first, then what servers give; a bad one from
+// a single server locks nobody out; none at all is told as that.
+func TestSendTokens(t *testing.T) {
+	w := newWorld(t)
+	b := &board{faked: faked{w.server}, key: token(1)}
+	w.client.net.ways = []*way{{address: "board", carrier: b}}
+	if _, err := w.client.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); !errors.Is(err, ErrSendToken) || !errors.Is(err, ErrUnavailable) || len(b.seen) > 0 {
+		t.Fatalf("without a token: %v after %d tries", err, len(b.seen))
+	}
+	w.client.kept.SaveToken(token(1))
+	w.server.Lie.Release = func(r *wire.Release) { r.SendToken = token(9) } // good for nothing
+	w.seal("4111")
+	w.client.cache.DropIf(all)
+	w.seal("4111")
+	if n := len(b.seen); n != 3 || !bytes.Equal(b.seen[1], token(9)) || !bytes.Equal(b.seen[2], token(1)) {
+		t.Errorf("shown: %x", b.seen)
+	}
+	b.key = token(2)
+	w.server.Lie.Release = func(r *wire.Release) { r.SendToken = token(2) }
+	w.client.cache.DropIf(all)
+	if _, err := w.client.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); !errors.Is(err, ErrSendToken) {
+		t.Errorf("with two old tokens: %v", err)
+	}
+	w.client.net.ways = append(w.client.net.ways, wayTo(w.server)) // directly, once
+	w.seal("4111")
+	w.profile.Demo = false
+	again := w.dial()
+	again.net.ways = w.client.net.ways[:1]
+	if _, err := again.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil {
+		t.Errorf("with the token that came by another way: %v", err)
+	}
+	w.server.Lie.Release = func(r *wire.Release) { r.SendToken = []byte("short") }
+	again.cache.DropIf(all)
+	if _, err := again.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil || !bytes.Equal(again.kept.Tokens()[0], token(2)) {
+		t.Errorf("a malformed token was kept, %v", err)
+	}
+}
+
+// TestLostAnswer: the same message goes once more, so an invite that is used up
+// still gets its answer.
+func TestLostAnswer(t *testing.T) {
+	w := newWorld(t)
+	in := w.domain.Invite("late", "unused:1")
+	dir := t.TempDir()
+	p := &Profile{Dir: dir, Domain: in.Domain.String(), Addresses: in.Addresses, Client: in.Client}
+	if err := p.check(); err != nil {
+		t.Fatal(err)
+	}
+	b := &board{faked: faked{w.server}, lose: 1}
+	d := &draft{Dir: keep.New(dir, p.domain), profile: p, invite: in}
+	d.SaveToken(token(1))
+	at := &way{address: "board", carrier: b}
+	if err := d.meet(t.Context(), at, w.clock); err != nil {
+		t.Fatal(err)
+	}
+	n := &network{view: d.view, tokens: d.Dir, ways: []*way{at}}
+	if err := d.certify(t.Context(), n); len(b.asked) != 2 || !bytes.Equal(b.asked[0], b.asked[1]) {
+		t.Errorf("%d messages, and not the same twice: %v", len(b.asked), err)
+	}
+}
+
+// TestWays: addresses of all three kinds are read, others refused.
+func TestWays(t *testing.T) {
+	w := newWorld(t)
+	addresses := []string{"host:1", "https://relay.example", "file://" + filepath.ToSlash(t.TempDir())}
+	n, err := newNetwork(w.client.view, addresses, w.client.kept, transport.Options{})
+	if err != nil || len(n.ways) != 3 || !n.ways[0].direct() || n.ways[1].direct() || n.ways[2].direct() {
+		t.Fatalf("%v", err)
+	}
+	for _, bad := range []string{"", "host", "http://relay.example", "file://relative", "https://u@relay"} {
+		if _, err := newNetwork(w.client.view, []string{bad}, w.client.kept, transport.Options{}); !errors.Is(err, transport.ErrAddress) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
