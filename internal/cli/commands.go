@@ -25,6 +25,7 @@ func commands(e *env) []*cobra.Command {
 		newRevokeCommand,
 		newEnableCommand,
 		newAuditCommand,
+		newRelayDumpCommand,
 		newBackupCommand,
 		newEncryptCommand,
 		newDecryptCommand,

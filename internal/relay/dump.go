@@ -4,7 +4,6 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -14,10 +13,9 @@ import (
 	"claviger/internal/wire"
 )
 
-// Dump is all that a relay process holds and remembers. What it holds of sealed
-// and signed bytes stands in Raw fields, which are empty unless asked for.
+// Dump is all that a relay process holds and remembers. Raw fields hold the bytes
+// themselves, if they were asked for; those of parcels are fetched one by one.
 type Dump struct {
-	Schema    int          `json:"schema"` // 1
 	Version   string       `json:"version"`
 	At        time.Time    `json:"at"`
 	Domains   []DomainDump `json:"domains"`
@@ -70,11 +68,11 @@ type ParcelDump struct {
 // Dump collects everything.
 func (f *Front) Dump(ctx context.Context, raw bool) (*Dump, error) {
 	d := &Dump{
-		Schema: 1, Version: Version(), At: f.o.Clock.Now().UTC(), Receivers: f.reading(), Followers: int(f.followers.Load()),
+		Version: Version(), At: f.o.Clock.Now().UTC(), Receivers: f.reading(), Followers: int(f.followers.Load()),
 		UnderWay: f.underWay.running(), Passed: f.ring.all(), Domains: []DomainDump{},
 	}
 	for _, domain := range f.o.Domains {
-		parcels, err := f.dumpParcels(ctx, domain, raw)
+		parcels, err := f.dumpParcels(ctx, domain)
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +81,7 @@ func (f *Front) Dump(ctx context.Context, raw bool) (*Dump, error) {
 	return d, nil
 }
 
-func (f *Front) dumpParcels(ctx context.Context, domain wire.DomainID, raw bool) ([]ParcelDump, error) {
+func (f *Front) dumpParcels(ctx context.Context, domain wire.DomainID) ([]ParcelDump, error) {
 	out := []ParcelDump{}
 	for after := uint64(0); ; {
 		p, err := f.o.Parcels.Next(ctx, domain, wire.Hash{}, after)
@@ -95,11 +93,7 @@ func (f *Front) dumpParcels(ctx context.Context, domain wire.DomainID, raw bool)
 		}
 		after = p.Number
 		kind, _ := sealedType(p.Data)
-		d := ParcelDump{Mailbox: p.Mailbox.String(), Number: p.Number, Expires: p.Expires.UTC(), Type: kind, Size: len(p.Data)}
-		if raw {
-			d.Raw = p.Data
-		}
-		out = append(out, d)
+		out = append(out, ParcelDump{Mailbox: p.Mailbox.String(), Number: p.Number, Expires: p.Expires.UTC(), Type: kind, Size: len(p.Data)})
 	}
 }
 
@@ -139,18 +133,46 @@ func piece(data []byte, issued int64, raw bool) *PieceDump {
 	return p
 }
 
-// Control is the handler of the control socket. Who may open that file may see
-// all that the relay has: its mode is the credential.
+// Control is the handler of the control socket: GET /dump, with ?raw=true for the
+// bytes on the boards, and GET /parcel/DOMAIN/NUMBER for those of a parcel. Who may
+// open that file may see all that the relay has: its mode is the credential.
 func (f *Front) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /dump", func(w http.ResponseWriter, r *http.Request) {
 		d, err := f.Dump(r.Context(), r.URL.Query().Get("raw") == "true")
 		if err != nil {
-			writeJSON(w, http.StatusServiceUnavailable, map[string]any{"error": map[string]any{"code": "unavailable", "message": err.Error(), "retryable": true}})
+			controlFail(w, err)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(d) // the caller has gone; nothing to tell it
+		writeJSON(w, http.StatusOK, struct {
+			Schema int `json:"schema"`
+			*Dump
+		}{1, d})
+	})
+	mux.HandleFunc("GET /parcel/{domain}/{number}", func(w http.ResponseWriter, r *http.Request) {
+		domain, ok := parseHash(r.PathValue("domain"))
+		number, isNumber := parseNumber(r.PathValue("number"))
+		if !ok || !isNumber || number == 0 {
+			fail(w, classify(errNoRoute))
+			return
+		}
+		p, err := f.o.Parcels.Next(r.Context(), wire.DomainID(domain), wire.Hash{}, number-1)
+		if err == nil && p.Number != number {
+			err = ErrNotFound
+		}
+		if err != nil {
+			controlFail(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/cbor")
+		_, _ = w.Write(p.Data) // the caller has gone; nothing to tell it
 	})
 	return mux
+}
+
+// controlFail may say everything: whoever may open the socket owns the relay.
+func controlFail(w http.ResponseWriter, err error) {
+	t := *classify(err)
+	t.message = err.Error()
+	fail(w, &t)
 }

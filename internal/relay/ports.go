@@ -24,7 +24,8 @@ var (
 // letters, digits and dots.
 type Bus interface {
 	// Listen calls hear, one call at a time, with each message for the address,
-	// until stop is called. hear must not block.
+	// until stop is called, and then with those that were on their way. hear must
+	// not block.
 	Listen(address string, hear func(Message)) (stop func(), err error)
 	// Ask sends a message and waits for one listener's reply. [ErrNobody], at
 	// once, if there is no listener in any process.

@@ -24,7 +24,9 @@ func (b *Bus) Listen(address string, hear func(relay.Message)) (stop func(), err
 	if err != nil {
 		return nil, fmt.Errorf("listen on NATS: %w", err)
 	}
-	stop = func() { _ = sub.Unsubscribe() } // fails only where the connection has ended, and all with it
+	// What is on its way is still heard: dropped, its sender would wait in vain. It
+	// fails only where the connection has ended, and all with it.
+	stop = func() { _ = sub.Drain() }
 	if err := sub.SetPendingLimits(pendingMessages, pendingBytes); err != nil {
 		stop()
 		return nil, fmt.Errorf("listen on NATS: %w", err)

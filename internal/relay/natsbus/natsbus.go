@@ -52,6 +52,9 @@ type Options struct {
 	URL string
 	// Credentials is a NATS credentials file for the cluster; empty for none.
 	Credentials string
+	// CA is a PEM file with the roots of the cluster's certificates; empty: the
+	// system's.
+	CA string
 	// Replicas of each stream in a cluster; 0 means 1.
 	Replicas int
 	// Domains that the relay serves, at least one.
@@ -200,6 +203,9 @@ func connect(o Options, embedded *server.Server) (*nats.Conn, error) {
 	if o.Credentials != "" {
 		options = append(options, nats.UserCredentials(o.Credentials))
 	}
+	if o.CA != "" {
+		options = append(options, nats.RootCAs(o.CA))
+	}
 	conn, err := nats.Connect(o.URL, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
@@ -211,7 +217,7 @@ func (b *Bus) makeStreams(ctx context.Context, o Options) (err error) {
 	if b.stream, err = jetstream.New(b.conn); err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
-	b.board, err = b.stream.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	b.board, err = b.makeStream(ctx, jetstream.StreamConfig{
 		Name: boardStream, Subjects: []string{boardSubject + ">"}, Storage: jetstream.FileStorage, Replicas: o.Replicas,
 		MaxMsgsPerSubject: 1, MaxBytes: int64(len(o.Domains)) * boardBytes, Discard: jetstream.DiscardNew, AllowMsgTTL: true,
 		Duplicates: time.Second,
@@ -220,7 +226,7 @@ func (b *Bus) makeStreams(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("open the boards in NATS: %w", err)
 	}
 	for _, domain := range o.Domains {
-		b.parcels[domain], err = b.stream.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		b.parcels[domain], err = b.makeStream(ctx, jetstream.StreamConfig{
 			Name: parcelStream + domain.String(), Subjects: []string{parcelSubject + domain.String() + ".>"},
 			Storage: jetstream.FileStorage, Replicas: o.Replicas, FirstSeq: firstNumber(domain),
 			MaxBytes: o.DomainBytes, Discard: jetstream.DiscardNew, AllowMsgTTL: true, Duplicates: 2 * time.Minute,
@@ -230,6 +236,27 @@ func (b *Bus) makeStreams(ctx context.Context, o Options) (err error) {
 		}
 	}
 	return nil
+}
+
+// codeNoPeers is what a cluster says that hasn't found enough of its servers yet.
+const codeNoPeers = 10005
+
+// makeStream makes or updates a stream. A cluster that is just starting is waited
+// for until ctx ends.
+func (b *Bus) makeStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	again := time.NewTicker(500 * time.Millisecond)
+	defer again.Stop()
+	for {
+		s, err := b.stream.CreateOrUpdateStream(ctx, c)
+		if !isAPI(err, codeNoPeers) {
+			return s, err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // numberBits is how many parcels a domain can number before it runs into
