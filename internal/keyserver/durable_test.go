@@ -28,10 +28,11 @@ import (
 	"claviger/internal/wire"
 )
 
-// traced lists what a server did, as strace saw it: "request" when bytes of the
-// client at this address were read, "sync FILE" when that returned, "answer" when
-// bytes for that client began to leave.
-func traced(t *testing.T, file string, from int64, client string) []string {
+// traced lists what a server did for the client at an address, as strace saw it:
+// "request" when bytes of the client were read, "sync FILE" when that returned,
+// "answer" when bytes for it began to leave, "closed" when the server had done
+// with it, which comes last.
+func traced(t *testing.T, file, client string) []string {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -39,11 +40,10 @@ func traced(t *testing.T, file string, from int64, client string) []string {
 	}
 	call := regexp.MustCompile(`^(\d+) +(\w+)\(\d+<((?:->|[^>])*)>`)
 	resumed := regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>`)
+	good := regexp.MustCompile(`= \d+( \(.*\))?\s*$`)
 	var events []string
 	running := map[string]string{} // file by thread
-	at := int64(0)
 	for line := range strings.Lines(string(data)) {
-		at += int64(len(line))
 		m := call.FindStringSubmatch(line)
 		if m != nil {
 			running[m[1]] = m[3]
@@ -52,18 +52,41 @@ func traced(t *testing.T, file string, from int64, client string) []string {
 		}
 		on, begins := running[m[1]], len(m) == 4
 		socket := strings.HasPrefix(on, "TCP") && strings.HasSuffix(on, client+"]")
-		done := regexp.MustCompile(`= \d+( \(.*\))?\s*$`).MatchString(line)
+		done := good.MatchString(line)
 		switch name := m[2]; {
-		case at <= from: // only who was in a call by then matters
 		case name == "read" && socket && done && !strings.Contains(line, "= 0"):
 			events = append(events, "request")
 		case (name == "write" || name == "sendto") && socket && begins:
 			events = append(events, "answer")
+		case name == "close" && socket && begins:
+			return append(events, "closed")
 		case strings.HasSuffix(name, "sync") && done:
 			events = append(events, "sync "+filepath.Base(on))
 		}
 	}
 	return events
+}
+
+// between picks what happened from the end of the request to the first byte of
+// its answer. The last bytes that leave are TLS's farewell; those before are the
+// answer.
+func between(events []string) []string {
+	farewell := lastOf(events, "answer")
+	request := lastOf(events[:max(lastOf(events[:max(farewell, 0)], "answer"), 0)], "request")
+	if request < 0 {
+		return nil
+	}
+	rest := events[request:]
+	return rest[:slices.Index(rest, "answer")]
+}
+
+func lastOf(events []string, what string) int {
+	for i := len(events) - 1; i >= 0; i-- {
+		if events[i] == what {
+			return i
+		}
+	}
+	return -1
 }
 
 // TestSyncsComeBeforeAnswers watches the system calls of a server: the leaf, and
@@ -76,54 +99,37 @@ func TestSyncsComeBeforeAnswers(t *testing.T) {
 	}
 	r := processRig(t)
 	file := filepath.Join(t.TempDir(), "trace")
-	server := spawn(r, strace, "-f", "-yy", "-s", "0", "-o", file, "-e", "trace=fdatasync,fsync,read,write,sendto")
-	defer func() { server.stdin.Close(); _ = server.cmd.Wait() }()
+	server := spawn(r, strace, "-f", "-yy", "-s", "0", "-o", file, "-e", "trace=fdatasync,fsync,read,write,sendto,close")
+	defer server.stop()
 	r.CreateKey("k", authority.AES256)
 	app := r.Enroll("app1")
 	r.Allow(`permit(principal, action, resource);`)
-	c := r.Client(app.Identity())
-	client := ""
-	c.Transport.(*http.Transport).DisableKeepAlives = false
-	c.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, address)
-		if err == nil {
-			client = conn.LocalAddr().String()
-		}
-		return conn, err
-	}
-	defer c.CloseIdleConnections()
 	watch := func(method, path string, body []byte, auth string) []string {
 		t.Helper()
-		r.Do(c, "GET", "/v1/health", nil, "") // the handshake is over
-		info, err := os.Stat(file)
-		if err != nil {
-			t.Fatal(err)
+		c, client := r.Client(app.Identity()), "" // one connection for one request
+		c.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err == nil {
+				client = conn.LocalAddr().String()
+			}
+			return conn, err
 		}
 		if status, out := r.Do(c, method, path, body, auth); status != 200 {
 			t.Fatalf("%s: %d %s", path, status, out)
 		}
-		// What strace writes may come a moment after what it has seen.
-		for range 100 {
-			events := traced(t, file, info.Size(), client)
-			if start := slices.Index(events, "request"); start >= 0 {
-				if end := slices.Index(events[start:], "answer"); end >= 0 {
-					return events[start : start+end]
-				}
-			}
-			<-time.After(10 * time.Millisecond)
-		}
-		t.Fatalf("%s: no answer was seen", path)
-		return nil
+		return between(closed(t, file, client))
 	}
-	request, _ := r.Request(app, keyservertest.DataKey("k", "encrypt"), 30*time.Second)
-	denied, _ := r.Request(app, keyservertest.DataKey("absent", "encrypt"), 30*time.Second)
-	for name, body := range map[string][]byte{"release": request, "refusal": denied} {
-		if events := watch("POST", "/v1/exchange", body, ""); !slices.Contains(events, "sync journal") {
+	for name, key := range map[string]string{"release": "k", "refusal": "absent"} {
+		request, _ := r.Request(app, keyservertest.DataKey(key, "encrypt"), 50*time.Second)
+		if events := watch("POST", "/v1/exchange", request, ""); !slices.Contains(events, "sync journal") {
 			t.Errorf("before a %s: %q", name, events)
 		}
 	}
 	if events := watch("POST", "/v1/use", []byte(`{"items":[{"op":"encrypt","key":"k","plaintext":"aGVsbG8="}]}`), ""); !slices.Contains(events, "sync journal") {
 		t.Errorf("before the result of a use: %q", events)
+	}
+	if events := watch("GET", "/v1/health", nil, ""); slices.Contains(events, "sync journal") || len(events) == 0 {
+		t.Errorf("before the answer to what leaves no leaf: %q", events)
 	}
 	entry, err := r.Replay().Entry(authority.KindKeyDisable, authority.KeyRef{ID: r.KeyOf("k").ID}, time.Now().Add(time.Hour), r.Admin)
 	if err != nil {
@@ -133,6 +139,19 @@ func TestSyncsComeBeforeAnswers(t *testing.T) {
 	if !follow(events, "sync journal", "sync state.db", "sync journal") {
 		t.Errorf("before a change is acknowledged: %q", events)
 	}
+}
+
+// closed waits until the server has done with a client and strace has written
+// all of it down: that comes a while after the client has its answer.
+func closed(t *testing.T, file, client string) []string {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+		if events := traced(t, file, client); len(events) > 0 && events[len(events)-1] == "closed" {
+			return events
+		}
+	}
+	t.Fatalf("the server does not close the connection of %s", client)
+	return nil
 }
 
 // follow reports whether the steps occur in this order.
@@ -156,7 +175,7 @@ func TestPowerLoss(t *testing.T) {
 	r.CreateKey("k", authority.AES256)
 	app := r.Enroll("app1")
 	r.Allow(`permit(principal, action, resource);`)
-	p := &promised{}
+	p := newPromised()
 	const cuts = 25
 	for i := range cuts {
 		left := rand.IntN(40)
