@@ -49,7 +49,7 @@ func TestConcurrentUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.net.ways = []*way{wayTo(w.server)}
+	reroute(c, wayTo(w.server))
 	var group sync.WaitGroup
 	var done atomic.Int64
 	for i := range 8 {

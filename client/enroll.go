@@ -231,7 +231,9 @@ func (d *draft) certify(ctx context.Context, n *network) error {
 	defer secret.Wipe(seed)
 	var got *trust.Enrolled
 	t := newTalk(
-		func(p *trust.Peer, _ int64) (*trust.Asked, error) { return d.view.Enrol(p, d.invite, seed, key) },
+		func(p *trust.Peer, hint int64) (*trust.Asked, error) {
+			return d.view.Enrol(p, d.invite, seed, key, hint)
+		},
 		func(a *trust.Asked, answer []byte) (err error) {
 			got, err = d.view.Enrolled(a, answer, key)
 			return err

@@ -78,7 +78,7 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world, p *pushing)) {
 		w.t = t
 		w.client = w.dial()
 		p := newPushing(faked{w.server})
-		w.client.net.ways = []*way{{address: "push", carrier: p}}
+		reroute(w.client, &way{address: "push", carrier: p})
 		f(t, w, p)
 	})
 }
@@ -146,7 +146,6 @@ func TestFollowerEnds(t *testing.T) {
 		if on != 0 {
 			t.Errorf("%d follow without a lease", on)
 		}
-		w.profile = nil
 		w.seal("4111")
 		settle()
 		if n := p.followers(); n != 1 {
@@ -165,7 +164,7 @@ func TestFollowerEnds(t *testing.T) {
 func TestSwallowedStatements(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, quiet *pushing) {
 		honest := newPushing(faked{w.server})
-		w.client.net.ways = append(w.client.net.ways, &way{address: "honest", carrier: honest})
+		reroute(w.client, append(w.client.net.order(), &way{address: "honest", carrier: honest})...)
 		w.seal("4111")
 		settle()
 		old, err := w.server.Statement(t.Context())

@@ -335,7 +335,7 @@ func TestMembership(t *testing.T) {
 	}
 	before := w.domain.Members().Chain
 	w.domain.Change(members.KindFence, members.Fence{Server: w.server.ID(), Reason: "stolen"})
-	w.client.net.ways = append(w.client.net.ways, wayTo(two))
+	reroute(w.client, append(w.client.net.order(), wayTo(two))...)
 	if err := w.client.Refresh(t.Context()); err != nil {
 		t.Fatalf("Refresh at the second server: %v", err)
 	}

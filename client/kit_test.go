@@ -82,11 +82,19 @@ func (w *world) dial(servers ...*fakeserver.Server) *Client {
 	if len(servers) == 0 {
 		servers = []*fakeserver.Server{w.server}
 	}
-	c.net.ways = nil
+	var ways []*way
 	for _, s := range servers {
-		c.net.ways = append(c.net.ways, wayTo(s))
+		ways = append(ways, wayTo(s))
 	}
+	reroute(c, ways...)
 	return c
+}
+
+// reroute gives a client other ways.
+func reroute(c *Client, ways ...*way) {
+	c.net.mu.Lock()
+	defer c.net.mu.Unlock()
+	c.net.ways, c.net.preferred = ways, nil
 }
 
 // wayTo leads to servers without a network between.

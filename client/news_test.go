@@ -45,7 +45,7 @@ func TestHeldStatements(t *testing.T) {
 	}
 	w.domain.AddKey("payments/other")
 	w.domain.Revoke(w.key.Revocation)
-	w.client.net.ways[0].carrier = mute{faked{w.server}}
+	reroute(w.client, &way{address: "mute", carrier: mute{faked{w.server}}})
 	for n := range 61 {
 		w.advance(15 * time.Second)
 		if _, err := w.client.Encrypt(t.Context(), "payments/other", nil, EncryptOptions{Partition: []byte{byte(n)}}); err != nil {

@@ -49,7 +49,7 @@ func (c *Client) Renew(ctx context.Context) error {
 	}
 	var got *trust.Enrolled
 	err = c.net.exchange(ctx, newTalk(
-		func(p *trust.Peer, _ int64) (*trust.Asked, error) { return c.view.Renew(p, id.trust, key) },
+		func(p *trust.Peer, hint int64) (*trust.Asked, error) { return c.view.Renew(p, id.trust, key, hint) },
 		func(a *trust.Asked, answer []byte) (err error) {
 			got, err = c.view.Enrolled(a, answer, key)
 			return err

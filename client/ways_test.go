@@ -57,7 +57,7 @@ func TestBoard(t *testing.T) {
 			w := newWorld(t)
 			two := w.domain.Server("two")
 			w.client.kept.SaveToken(token(1))
-			w.client.net.ways = []*way{{address: "board", carrier: &board{faked: faked{w.server, two}}}}
+			reroute(w.client, &way{address: "board", carrier: &board{faked: faked{w.server, two}}})
 			w.seal("introduces both")
 			spoil(w.server)
 			w.server.Restart()
@@ -83,7 +83,7 @@ func TestBoard(t *testing.T) {
 func TestCallsNeedDirectWay(t *testing.T) {
 	w := newWorld(t)
 	w.client.kept.SaveToken(token(1))
-	w.client.net.ways = []*way{{address: "board", carrier: &board{faked: faked{w.server}}}}
+	reroute(w.client, &way{address: "board", carrier: &board{faked: faked{w.server}}})
 	w.seal("4111")
 	_, keys := w.client.Keys(t.Context())
 	_, use := w.client.Use(t.Context(), []UseItem{{Operation: "mac", Key: "k"}})
@@ -97,7 +97,7 @@ func TestCallsNeedDirectWay(t *testing.T) {
 func TestSendTokens(t *testing.T) {
 	w := newWorld(t)
 	b := &board{faked: faked{w.server}, key: token(1)}
-	w.client.net.ways = []*way{{address: "board", carrier: b}}
+	reroute(w.client, &way{address: "board", carrier: b})
 	if _, err := w.client.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); !errors.Is(err, ErrSendToken) || !errors.Is(err, ErrUnavailable) || len(b.seen) > 0 {
 		t.Fatalf("without a token: %v after %d tries", err, len(b.seen))
 	}
@@ -115,11 +115,10 @@ func TestSendTokens(t *testing.T) {
 	if _, err := w.client.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); !errors.Is(err, ErrSendToken) {
 		t.Errorf("with two old tokens: %v", err)
 	}
-	w.client.net.ways = append(w.client.net.ways, wayTo(w.server)) // directly, once
+	reroute(w.client, append(w.client.net.order(), wayTo(w.server))...) // directly, once
 	w.seal("4111")
-	w.profile.Demo = false
 	again := w.dial()
-	again.net.ways = w.client.net.ways[:1]
+	reroute(again, &way{address: "board", carrier: b})
 	if _, err := again.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil {
 		t.Errorf("with the token that came by another way: %v", err)
 	}

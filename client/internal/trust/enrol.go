@@ -14,7 +14,7 @@ import (
 
 // Enrol makes the request for the first certificate: signed by the invite's key
 // and by the new one, sealed to p.
-func (v *View) Enrol(p *Peer, invite *wire.Invite, seedKey crypto.Signer, key *ecdsa.PrivateKey) (*Asked, error) {
+func (v *View) Enrol(p *Peer, invite *wire.Invite, seedKey crypto.Signer, key *ecdsa.PrivateKey, hint int64) (*Asked, error) {
 	csr, err := newCSR(key)
 	if err != nil {
 		return nil, err
@@ -22,7 +22,7 @@ func (v *View) Enrol(p *Peer, invite *wire.Invite, seedKey crypto.Signer, key *e
 	a := v.newAsked(p, invite.Client)
 	req := wire.Enroll{
 		Type: wire.TypeEnroll, Domain: v.domain, Invite: invite.ID, CSR: csr, HPKE: a.hpke.Public(),
-		Descriptor: p.Hash, NotAfter: v.notAfter(p, 0),
+		Descriptor: p.Hash, NotAfter: v.notAfter(p, hint),
 	}
 	rand.Read(req.Nonce[:])
 	signed, err := wire.Sign(wire.TypeEnroll, wire.Marshal(req), seedKey, key)
@@ -34,7 +34,7 @@ func (v *View) Enrol(p *Peer, invite *wire.Invite, seedKey crypto.Signer, key *e
 
 // Renew makes the request for the next certificate: signed by the current key,
 // its chain stapled, and by the new one, sealed to p.
-func (v *View) Renew(p *Peer, id Identity, key *ecdsa.PrivateKey) (*Asked, error) {
+func (v *View) Renew(p *Peer, id Identity, key *ecdsa.PrivateKey, hint int64) (*Asked, error) {
 	csr, err := newCSR(key)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func (v *View) Renew(p *Peer, id Identity, key *ecdsa.PrivateKey) (*Asked, error
 	a := v.newAsked(p, id.Client)
 	req := wire.Renew{
 		Type: wire.TypeRenew, Domain: v.domain, Client: id.Client, CSR: csr, HPKE: a.hpke.Public(),
-		Descriptor: p.Hash, NotAfter: v.notAfter(p, 0),
+		Descriptor: p.Hash, NotAfter: v.notAfter(p, hint),
 	}
 	rand.Read(req.Nonce[:])
 	signed, err := wire.SignChain(wire.TypeRenew, wire.Marshal(req), id.Chain, id.Key)
