@@ -17,9 +17,11 @@ import (
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/api"
 	"claviger/internal/keyserver/datadir"
+	"claviger/internal/keyserver/outward"
 	"claviger/internal/members"
 	"claviger/internal/root"
 	"claviger/internal/secret"
+	"claviger/internal/wire"
 )
 
 // real is a key server as it runs in production, with one admin.
@@ -30,7 +32,12 @@ type real struct {
 	domain  *datadir.Founded
 	address string
 	admin   *admin.Session
+	connect func() // the admin, anew
 	stop    func()
+
+	mailbox  wire.Hash // at relays and directories; zero: at none
+	reach    []string
+	carriers []outward.Carrier
 }
 
 func newReal(t *testing.T) *real {
@@ -50,11 +57,14 @@ func newReal(t *testing.T) *real {
 	fresh.Wipe()
 	r.start("127.0.0.1:0")
 	r.must(profile.Join(r.domain.Domain, []string{r.address}, nil))
-	r.admin, err = admin.Connect(t.Context(), profile, admin.Options{
-		Clock: clock.System(), Key: func(context.Context) (*admin.Key, error) { return key, nil },
-	})
-	r.must(err)
-	t.Cleanup(r.admin.Close)
+	r.connect = func() {
+		r.admin, err = admin.Connect(t.Context(), profile, admin.Options{
+			Clock: clock.System(), Key: func(context.Context) (*admin.Key, error) { return key, nil },
+		})
+		r.must(err)
+		t.Cleanup(r.admin.Close)
+	}
+	r.connect()
 	return r
 }
 
@@ -68,7 +78,7 @@ func (r *real) must(err error) {
 // start unseals a server and serves until stop.
 func (r *real) start(address string) {
 	r.t.Helper()
-	server, err := api.New(keyserver.Options{Dir: r.dir, Domain: r.domain.Domain, Clock: clock.System(), StatementEvery: 50 * time.Millisecond}, nil)
+	server, err := api.New(keyserver.Options{Dir: r.dir, Domain: r.domain.Domain, Clock: clock.System(), StatementEvery: 50 * time.Millisecond, Mailbox: r.mailbox, Reach: r.reach}, nil, r.carriers...)
 	r.must(err)
 	secretRoot, err := root.Open(filepath.Join(r.dir, "root"), root.Unlock{Key: r.custody})
 	r.must(err)
