@@ -73,6 +73,8 @@ type Client struct {
 	given     map[*leases.Lease]struct{}
 	debts     map[wire.ServerID]trust.Obeyed // to be acknowledged
 	paying    bool
+	fetching  bool
+	fetched   wire.Epoch // that was asked for ahead of need
 	renewBusy bool
 	renewed   time.Duration // boot time of the last try
 	members   wire.Hash     // the membership that the leases at hand come from

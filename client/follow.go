@@ -82,6 +82,7 @@ func (c *Client) followBy(ctx context.Context, w *way, works func()) error {
 			continue // a lie, or old: it counts for nothing
 		}
 		c.obey()
+		c.prefetch()
 		// Security: an old statement, shown again and again, must not keep this from
 		// looking for somebody who has a newer one (T-16).
 		if age, ok := c.view.Told(); ok && age < followSilence {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"claviger/envelope"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/wire"
 )
@@ -218,6 +219,43 @@ func TestAckIsTriedAgain(t *testing.T) {
 		synctest.Wait()
 		if n := len(w.server.Acks()); n != 1 {
 			t.Errorf("%d acknowledgements", n)
+		}
+	})
+}
+
+// TestAheadOfNeed: after a rotation the new version is there before it is needed,
+// also if every server is gone by then; one request for all.
+func TestAheadOfNeed(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *pushing) {
+		other := w.domain.AddKey("payments/other")
+		w.seal("4111")
+		if _, err := w.client.Encrypt(t.Context(), "payments/other", nil, EncryptOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		before := len(w.server.Requests())
+		w.domain.Rotate(w.key)
+		w.domain.Rotate(other)
+		w.advance(time.Second)
+		p.push(t)
+		synctest.Wait()
+		requests := w.server.Requests()
+		if len(requests) != before+1 || len(requests[before].Items) != 2 {
+			t.Fatalf("%d requests more", len(requests)-before)
+		}
+		w.cut()
+		sealed := w.seal("4111")
+		if info, err := envelope.Inspect(bytes.NewReader(sealed)); err != nil || info.Slots[0].Version != 2 {
+			t.Errorf("sealed with %+v, %v", info, err)
+		}
+		w.domain.Tick()
+		w.domain.Set(other, func(k *fakeserver.Key) { k.Denied = "no policy allows it" })
+		w.mend()
+		w.advance(time.Second)
+		p.push(t)
+		synctest.Wait()
+		if n := w.client.cache.Len(); n != 1 {
+			t.Errorf("%d leases after one of two was taken back", n)
 		}
 	})
 }

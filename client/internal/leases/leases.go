@@ -247,6 +247,18 @@ func (c *Cache) DropIf(end func(*Lease) bool) int {
 	return n
 }
 
+// Asks are those whose lease is wanted, the ones used last first, at most so many.
+func (c *Cache) Asks(most int, wanted func(Ask, *Lease) bool) (out []Ask) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for at := c.order.Front(); at != nil && len(out) < most; at = at.Next() {
+		if e := at.Value.(*entry); wanted(e.ask, e.lease) {
+			out = append(out, e.ask)
+		}
+	}
+	return out
+}
+
 // Len is the number of leases kept.
 func (c *Cache) Len() int {
 	c.mu.Lock()
