@@ -44,6 +44,8 @@ type Status struct {
 		Need int    `json:"need"` // of shares: how many open it
 		Of   int    `json:"of"`
 	} `json:"root"`
+	Standing int      `json:"standing_requests"`
+	Forks    []string `json:"contradicting_servers"` // ids
 	Problems []string `json:"problems"`
 }
 

@@ -34,6 +34,8 @@ type statusResult struct {
 	AuditLog  uint64         `json:"audit_log"`
 	AuditSize uint64         `json:"audit_leaves"`
 	Memory    string         `json:"memory_protection"`
+	Standing  int            `json:"standing_requests"`
+	Forks     []string       `json:"contradicting_servers"`
 	Problems  []string       `json:"problems"` // as the server tells them
 	recoveryInfo
 	Announced string `json:"recovery_due,omitempty"` // when a recovery that was announced can take effect
@@ -66,7 +68,7 @@ func (r statusResult) human(p *printer) {
 	p.pairs("domain", r.Name+" "+r.Domain, "log", fmt.Sprintf("%s, head %.16s", r.Epoch, r.Head), "changes take", changes,
 		"recovery", r.words(), "reading everything takes", r.Root, "admins", strings.Join(admins, ", "), "servers", strings.Join(servers, ", "),
 		"keys", fmt.Sprint(r.Keys), "backups listed", fmt.Sprint(r.Backups), "void records", fmt.Sprint(r.Void),
-		"audit log", fmt.Sprintf("%d, %d leaves", r.AuditLog, r.AuditSize), "memory", r.Memory, "reached at", r.Address)
+		"audit log", fmt.Sprintf("%d, %d leaves", r.AuditLog, r.AuditSize), "memory", r.Memory, "standing requests", fmt.Sprint(r.Standing), "reached at", r.Address)
 	if r.Announced != "" { // as the log says, whatever the server does
 		p.line("A recovery was announced: other admins can take the place of these from %s on.", r.Announced)
 		p.line("A quorum ends it: claviger admin recovery, or claviger admin remove.")
@@ -119,7 +121,8 @@ func (e *env) status(ctx context.Context, a access, dir string) (statusResult, e
 		Domain: m.Domain.String(), Name: m.Genesis.Name, Demo: m.Genesis.Demo, Strict: m.Genesis.Strict, Epoch: state.Epoch.String(),
 		Head: state.Head.String(), Keys: state.KeyCount(), Quorum: m.Keys.Threshold, Recovery: m.Recovery.Threshold,
 		Revoked: state.Revoked, Backups: len(state.Backups()), Void: len(state.Voids), Address: s.Address(), AuditLog: st.Audit.Log,
-		AuditSize: st.Audit.Leaves, Memory: st.Protection, Problems: append([]string{}, st.Problems...), recoveryInfo: recoveryOf(m.Recovery),
+		AuditSize: st.Audit.Leaves, Memory: st.Protection, Problems: append([]string{}, st.Problems...), Standing: st.Standing,
+		Forks: append([]string{}, st.Forks...), recoveryInfo: recoveryOf(m.Recovery),
 	}
 	if due, ok := state.Announced.First(m.Recovery); ok {
 		r.Announced = utc(due)

@@ -16,6 +16,7 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/members"
 	"claviger/internal/pki/ca"
+	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
 
@@ -155,7 +156,7 @@ func (c *Core) vet(body *wire.Body) error {
 		if err := wire.Unmarshal(body.Payload, &p, wire.MaxBody); err != nil {
 			return fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
-		if err := vetPolicy(p.Source); err != nil {
+		if _, err := policy.Parse(p.Source); err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	case members.KindAnchors:

@@ -22,6 +22,7 @@ import (
 	"claviger/internal/keyserver/anchors"
 	"claviger/internal/keyserver/datadir"
 	"claviger/internal/keyserver/executor"
+	"claviger/internal/keyserver/hearsay"
 	"claviger/internal/keyserver/holding"
 	"claviger/internal/keyserver/identity"
 	"claviger/internal/keyserver/limits"
@@ -65,8 +66,9 @@ type Core struct {
 	gate    *limits.Gate
 	own     *identity.Identity
 	holding *holding.Holding
+	ahead   *standing.Standing
+	hearsay *hearsay.Hearsay
 
-	standing  *standing.Standing
 	switching sync.RWMutex // held for reading from a decision to its keys, for writing while the erasure epoch changes
 	alarmed   atomic.Int64 // boot time of the newest policy alarm's leaf
 	closed    atomic.Bool
@@ -112,7 +114,7 @@ func (c *Core) open(ctx context.Context) error {
 	if err := c.openAudit(); err != nil {
 		return err
 	}
-	if err = c.openIdentity(); err != nil {
+	if err = errors.Join(c.openIdentity(), c.openHearsay(), c.openStanding(ctx)); err != nil {
 		return err
 	}
 	if c.holding, err = holding.Open(holding.Options{
@@ -120,9 +122,6 @@ func (c *Core) open(ctx context.Context) error {
 	}); err != nil {
 		c.logger.Error("Who holds leases of an earlier run is unknown", "error", err)
 		c.alarm(ctx, "holders", "who holds leases of an earlier run is unknown: "+err.Error())
-	}
-	if err := c.openStanding(ctx); err != nil {
-		return err
 	}
 	if gone := c.audit.Opened().GivenUp; gone != "" {
 		c.logger.Error("Audit log given up, the next number was opened", "reason", gone)
@@ -231,8 +230,8 @@ func (c *Core) close(ctx context.Context) error {
 	if c.own != nil {
 		c.own.Wipe()
 	}
-	if c.standing != nil {
-		c.standing.Wipe()
+	if c.ahead != nil {
+		c.ahead.Wipe()
 	}
 	if c.naming != nil {
 		c.naming.Wipe()
@@ -262,6 +261,18 @@ func (c *Core) currentPolicy(s *authority.PolicySet) (*policyset.Set, error) {
 
 // Usable says why nothing may be decided or vouched for, nil while it may.
 func (c *Core) Usable() error {
+	if err := c.sound(); err != nil {
+		return err
+	}
+	err := c.hearsay.Err()
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+// sound is Usable for people, who see and settle what others say.
+func (c *Core) sound() error {
 	if c.closed.Load() {
 		return ErrSealed
 	}

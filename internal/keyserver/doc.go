@@ -29,6 +29,7 @@
 //   - executor: what the log orders: versions, destructions, receipts, backups.
 //   - identity: what the server says of itself: descriptors and statements.
 //   - anchors: whose certificates name workloads now.
+//   - hearsay: what other servers state, and when that stops this one.
 //   - standing: requests that are answered again, ahead of need.
 //   - holding: who holds which lease, and how far a revocation has come.
 //   - policyset: the policy in force, parsed.

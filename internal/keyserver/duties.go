@@ -11,14 +11,17 @@ import (
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/members"
-	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
 
 // execute does everything that is due: what the log orders, and what keeps the
 // server itself fresh.
 func (c *Core) execute(ctx context.Context) error {
-	return errors.Join(c.exec.Execute(ctx), c.own.Refresh(), c.writeBudget(false))
+	var err error
+	if c.hearsay.Err() == nil { // else nothing more is built on this log
+		err = c.exec.Execute(ctx)
+	}
+	return errors.Join(err, c.own.Refresh(), c.writeBudget(false))
 }
 
 func (c *Core) allKeys() []*authority.Key {
@@ -85,6 +88,9 @@ func (c *Core) run(ctx context.Context) {
 			err = c.anchor(ctx)
 		case <-sweep.C:
 			c.holding.Sweep()
+			c.hearsay.Look(ctx)
+		case <-c.hearsay.News():
+			c.hearsay.Look(ctx)
 		case <-moved:
 			moved = c.Changed() // before the statement is made, so that no change is missed
 			err = c.tell()
@@ -141,9 +147,4 @@ func (c *Core) alarmLeaf(action, reason string) audit.Leaf {
 	leaf := c.leaf(authn.LocalCaller(c.id.String()), audit.Alarm, action)
 	leaf.Reason = clip(reason)
 	return leaf
-}
-
-func vetPolicy(source []byte) error {
-	_, err := policy.Parse(source)
-	return err
 }

@@ -80,6 +80,9 @@ func (c *Core) exchange(ctx context.Context, typ string, sealed []byte, id wire.
 	if err != nil {
 		return nil, wire.Epoch{}, err
 	}
+	if r, ok := v.op.(*Release); ok {
+		c.Hear(r.Request.Statement) // before the release: it may be why there is none
+	}
 	a, err := c.Do(ctx, v.caller, v.op)
 	if err != nil {
 		return nil, wire.Epoch{}, err

@@ -3,11 +3,13 @@
 package keyserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"claviger/internal/audit"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/hearsay"
 	"claviger/internal/keyserver/identity"
 	"claviger/internal/wire"
 )
@@ -49,6 +51,21 @@ func (c *Core) openIdentity() (err error) {
 	})
 	return err
 }
+
+func (c *Core) openHearsay() (err error) {
+	c.hearsay, err = hearsay.Open(hearsay.Options{
+		Dir: c.dir.Proofs(), Domain: c.o.Domain, Log: c.log, Clock: c.clock, Every: c.o.StatementEvery, Own: c.own.Word,
+		Alarm: func(kind, what string) {
+			c.logger.Error("Contradiction", "what", what)
+			c.o.Meter.Alarm(kind)
+			c.alarm(context.Background(), kind, what)
+		},
+	})
+	return err
+}
+
+// Hear takes a statement of a server that came another way than by the store.
+func (c *Core) Hear(signed []byte) { c.hearsay.Hear(signed) }
 
 // told is what statements tell.
 type told struct {

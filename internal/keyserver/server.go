@@ -52,7 +52,7 @@ type Meter interface {
 	Decision(action, decision string) // of a leaf: an action as audit.Leaf names it, wire.DecisionAllowed or Denied
 	Dark(after time.Duration)         // of a holder of what was revoked
 	Ack(outcome string)               // holding.AckTaken, …
-	Alarm(kind string)                // duty, policy, audit, crl or recovery
+	Alarm(kind string)                // duty, policy, audit, crl, recovery, behind or fork
 }
 
 type noMeter struct{}
@@ -123,7 +123,7 @@ func (s *Server) Unseal(ctx context.Context, r *root.Secret) error {
 	cut, end := context.WithCancel(context.Background())
 	o.onCut, o.end = func(f func()) func() bool { return context.AfterFunc(cut, f) }, end
 	o.duties.Go(func() { core.run(run) })
-	o.duties.Go(func() { core.standing.Run(run) })
+	o.duties.Go(func() { core.ahead.Run(run) })
 	if s.o.Beside != nil {
 		o.duties.Go(func() { s.o.Beside(run, core) })
 	}

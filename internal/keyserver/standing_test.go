@@ -59,27 +59,37 @@ func atPigeon(t *testing.T) (*keyservertest.Rig, pigeon, *keyservertest.Workload
 // standingRequest sends one with n keys, and returns them and the request's hash.
 func standingRequest(r *keyservertest.Rig, w *keyservertest.Workload, n int, items ...wire.Item) (wire.Hash, []*wire.Key) {
 	r.T.Helper()
-	now := clock.System().Now()
+	var keys []*wire.Key
+	sealed, status := request(r, w, func(req *wire.Request) {
+		req.Items, req.Until = items, clock.System().Now().Add(time.Hour).UnixMilli()
+		for range n {
+			keys = append(keys, wire.NewKey())
+			req.Standing = append(req.Standing, keys[len(keys)-1].Public())
+		}
+	})
+	if status != 200 {
+		r.T.Fatalf("standing request: %d", status)
+	}
+	return wire.SealedHash(sealed), keys
+}
+
+// request sends one as changed, and returns it and the answer's status.
+func request(r *keyservertest.Rig, w *keyservertest.Workload, change func(*wire.Request)) ([]byte, int) {
+	r.T.Helper()
 	req := wire.Request{
-		Type: wire.TypeRequest, Domain: r.Founded.Domain, Client: w.ID, HPKE: wire.NewKey().Public(), Items: items,
-		Descriptor: wire.DescriptorHash(r.Signed), NotAfter: now.Add(30 * time.Second).UnixMilli(),
-		Mailbox: wire.MailboxID(w.Mailbox.Public().(ed25519.PublicKey)), Until: now.Add(time.Hour).UnixMilli(),
+		Type: wire.TypeRequest, Domain: r.Founded.Domain, Client: w.ID, HPKE: wire.NewKey().Public(),
+		Descriptor: wire.DescriptorHash(r.Signed), NotAfter: clock.System().Now().Add(30 * time.Second).UnixMilli(),
+		Mailbox: wire.MailboxID(w.Mailbox.Public().(ed25519.PublicKey)),
 	}
 	rand.Read(req.Nonce[:])
-	var keys []*wire.Key
-	for range n {
-		keys = append(keys, wire.NewKey())
-		req.Standing = append(req.Standing, keys[len(keys)-1].Public())
-	}
+	change(&req)
 	msg, err := wire.SignChain(wire.TypeRequest, wire.Marshal(req), w.Chain, w.Key)
 	if err != nil {
 		r.T.Fatal(err)
 	}
 	sealed := r.Seal(wire.TypeRequest, msg)
-	if status, body := r.Exchange(w, sealed); status != 200 {
-		r.T.Fatalf("standing request: %d %s", status, body)
-	}
-	return wire.SealedHash(sealed), keys
+	status, _ := r.Exchange(w, sealed)
+	return sealed, status
 }
 
 // opened waits for the next release by pigeon and opens it with the key that fits.

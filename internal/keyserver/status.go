@@ -31,6 +31,9 @@ type Status struct {
 	AuditLeaves  uint64
 	AuditGivenUp string // why a log was given up at the start; "" if none was
 
+	Standing int             // requests that are kept
+	Forks    []wire.ServerID // servers that state another history, and are not fenced
+
 	Protection  string // of key memory: secret.Protection
 	Unprotected int    // bytes of key memory that could not be locked
 	Trouble     error  // why nothing is answered, nil if all is well
@@ -49,6 +52,7 @@ func (c *Core) status() *Status {
 	})
 	s.AuditLog, s.AuditLeaves = c.audit.Size()
 	s.AuditGivenUp = c.audit.Opened().GivenUp
-	s.Trouble = errors.Join(c.log.Err(), c.audit.Healthy())
+	s.Trouble = errors.Join(c.log.Err(), c.audit.Healthy(), c.hearsay.Err())
+	s.Standing, s.Forks = c.ahead.Count(), c.hearsay.Forks()
 	return s
 }

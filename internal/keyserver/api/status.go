@@ -32,6 +32,8 @@ type status struct {
 	Protection  string         `json:"memory_protection"` // memfd_secret, mlock or none
 	Unprotected int            `json:"unprotected_bytes"`
 	Root        rootStatus     `json:"root"`
+	Standing    int            `json:"standing_requests"`
+	Forks       []string       `json:"contradicting_servers"`
 	Problems    []string       `json:"problems"`
 }
 
@@ -71,6 +73,10 @@ func statusOf(k *keyserver.Status) status {
 		Revoked: k.Revoked, Voids: k.Voids, Erasure: k.Erasure, Backups: k.Backups,
 		Audit:      auditStatus{Log: k.AuditLog, Leaves: k.AuditLeaves, GivenUp: k.AuditGivenUp},
 		Protection: k.Protection, Unprotected: k.Unprotected, Problems: problems(k),
+		Standing: k.Standing, Forks: []string{},
+	}
+	for _, id := range k.Forks {
+		s.Forks = append(s.Forks, id.String())
 	}
 	for _, a := range m.Keys.Keys {
 		s.Admins = append(s.Admins, adminStatus{a.Name, k.Confirmed[a.Name]})

@@ -32,6 +32,10 @@ func (d Dir) Root() string { return d.in("root") }
 // Audit is the directory of the audit logs.
 func (d Dir) Audit() string { return d.in("audit") }
 
+// Proofs is the directory of contradictions between servers: two signed words that
+// can't both be of one log.
+func (d Dir) Proofs() string { return d.in("proofs") }
+
 // PKI is the directory of what signs and certifies: the server's signing key and
 // the revocation lists that operators put there.
 func (d Dir) PKI() string { return d.in("pki") }

@@ -6,6 +6,7 @@
 //   - [Identity.Introduction]: the descriptor of the moment with the member chain.
 //   - [Identity.Open]: what was sealed to a present descriptor.
 //   - [Identity.Statement]: the newest statement, a new one when the log moved.
+//   - [Identity.Word]: what it says of an earlier record, for a proof.
 //   - [Identity.Refresh]: renews and forgets by age; call it now and then, whether
 //     anybody asks or not.
 //

@@ -123,7 +123,7 @@ func (s *Standing) due(st *authority.State, e *entry) bool {
 	if e.parcel != nil {
 		return true
 	}
-	return s.free(e.claimed, e.by, e.ours) && e.left > 0 && behind(st, e.items, e.told)
+	return s.o.Deliver != nil && s.free(e.claimed, e.by, e.ours) && e.left > 0 && behind(st, e.items, e.told)
 }
 
 // free reports whether the next key may be claimed. A claim of another server, or

@@ -27,7 +27,7 @@ type Log interface {
 	Changed() <-chan struct{}
 }
 
-// Options of a Standing. All are required.
+// Options of a Standing. All but Deliver are required.
 type Options struct {
 	Store  Slots
 	Seal   *secret.Bytes // root-derived, 32 bytes, the same at each server; its owner wipes it
@@ -40,7 +40,8 @@ type Options struct {
 	// to the one-time key. ErrEnded: there will never be another.
 	Release func(ctx context.Context, r *Request, key []byte) (Made, error)
 	// Deliver returns nil when the release is where the client's mailbox is looked
-	// for: at one relay or directory at least.
+	// for: at one relay or directory at least. nil: this server can't deliver, so it
+	// keeps and claims nothing.
 	Deliver func(ctx context.Context, p Parcel) error
 }
 
@@ -49,6 +50,37 @@ type Made struct {
 	Sealed   []byte   // empty: nothing was permitted, and there is nothing to send
 	Versions []uint64 // for each item the version released, 0 if denied
 	Expires  int64    // Unix milliseconds, after which nobody can use it
+}
+
+// maxParcelLife is how long relays keep a parcel, in milliseconds (docs/spec/relay.md,
+// section 4).
+const maxParcelLife = 48 * 3600 * 1000
+
+// NewMade is the release of a grant for a request that stands until then (Unix
+// milliseconds).
+func NewMade(sealed []byte, grant *wire.Grant, until int64) Made {
+	m := Made{Versions: Versions(grant), Expires: min(grant.Issued+maxParcelLife, until)}
+	if Permits(grant) {
+		m.Sealed = sealed
+	}
+	return m
+}
+
+// Permits reports whether a grant gives anything: who may have nothing can't fill
+// the store.
+func Permits(grant *wire.Grant) bool {
+	return slices.ContainsFunc(Versions(grant), func(v uint64) bool { return v != 0 })
+}
+
+// Versions are those that a grant gives, 0 for an item that it denies.
+func Versions(grant *wire.Grant) []uint64 {
+	out := make([]uint64, len(grant.Items))
+	for n, i := range grant.Items {
+		if i.Decision == wire.DecisionAllowed {
+			out[n] = i.Version
+		}
+	}
+	return out
 }
 
 // ErrEnded means that a request has to go: who made it may not come any more.
@@ -118,7 +150,7 @@ func (s *Standing) Count() int {
 func (s *Standing) Keep(ctx context.Context, r Request, notAfter int64) error {
 	r.Type, r.Claimed, r.By = typeSlot, 0, wire.ServerID{}
 	r.Until = min(r.Until, notAfter, s.now()+wire.MaxStandingLife)
-	if r.Until <= s.now() || !slices.ContainsFunc(r.Items, current) {
+	if s.o.Deliver == nil || r.Until <= s.now() || !slices.ContainsFunc(r.Items, current) {
 		return nil // it would never be answered
 	}
 	name, keys := s.slots.name(r.Client, r.Mailbox), r.Keys
