@@ -45,14 +45,31 @@
 // newest state seen. docs/spec/release.md numbers the checks. What a server says
 // unsigned is trouble on the way ([ErrUnavailable]) and never a fact about keys.
 //
+// # Ways to servers
+//
+// A profile's addresses are of three kinds: host:port of a server, https://relay
+// with or without #pin, and file:///directory, where a relay or directory leads to
+// every server that stands there. They are asked in order, the one that answered
+// last first; each server is judged by itself, and one that lies or is behind keeps
+// nobody from another. Relays and directories want a send token: the invite brings
+// the first, each release the next; who rested for more than two weeks gets
+// [ErrSendToken]. [Client.Use] and [Client.Keys] need a server's own address:
+// [ErrNeedsDirect].
+//
 // # Leases and revocation
 //
 // A key is used until its lease ends, and only while some server's word is recent
-// enough (the key's staleness bound). A use of a key that finds the newest word
-// older than 30 s asks for the next; so a revocation takes effect at the next use
-// after that, and at the staleness bound if somebody withholds the news. Nothing
-// asks while nothing is used; [Client.Refresh] asks at once. Time is counted by
+// enough (the key's staleness bound). While leases are at hand, one goroutine
+// follows statements: what they revoke is wiped when they come, streams under it
+// fail with [ErrRevoked] at their next chunk, and the servers that gave it are told
+// so. If statements fail to come, a use of a key that finds the newest word older
+// than 30 s asks for the next, and at the staleness bound it is over. After a new
+// epoch the current versions are asked for ahead of need. [Client.Refresh] asks at
+// once. Nothing runs while nothing is leased, nor after Close. Time is counted by
 // the boot and the wall clock, whichever says more.
+//
+// Standing requests (docs/spec/release.md, section 8), which bring releases to who
+// isn't connected, are not made by this package.
 //
 // # Errors
 //

@@ -27,7 +27,7 @@ import (
 type EnrollOptions struct {
 	// AllowDemo makes a demo profile, and refuses a real domain.
 	AllowDemo bool
-	// Addresses replaces the invite's.
+	// Addresses replaces the invite's: of the kinds that Profile.Addresses has.
 	Addresses []string
 	// CertFile and KeyFile are a certificate chain and its key of the customer's
 	// own CA, for an invite without a seed. The files are read again when they

@@ -41,7 +41,7 @@ type Profile struct {
 	Dir       string
 	Demo      bool          // the domain is a demo
 	Domain    string        // domain id, hexadecimal
-	Addresses []string      // host:port of servers, in order of preference
+	Addresses []string      // host:port, https://relay[#pin] or file:///directory, in order of preference
 	Client    string        // the client's SPIFFE id
 	Keys      []ExpectedKey // what Decrypt may expect if its caller has nothing better
 	// CertFile and KeyFile name a certificate chain and its key, PEM, that
