@@ -27,6 +27,7 @@ func (pigeon) Address() string                               { return "pigeon" }
 func (pigeon) PutIntroduction(context.Context, []byte) error { return nil }
 func (pigeon) PutStatement(context.Context, []byte) error    { return nil }
 func (pigeon) PutTokens(context.Context, []wire.Hash) error  { return nil }
+func (pigeon) Statements(context.Context) ([][]byte, error)  { return nil, nil }
 func (pigeon) Answer(context.Context, []byte, []byte) error  { return nil }
 
 func (p pigeon) PutParcel(_ context.Context, _ wire.Hash, _ time.Time, sealed []byte) error {

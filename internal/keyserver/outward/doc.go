@@ -10,6 +10,8 @@
 //     descriptor or the member chain changes;
 //   - puts a new statement at every interval, and at once when the log moves: that
 //     is what recalls keys within about a second;
+//   - takes the statements that it shows, of this server too: a store that went back
+//     can't answer for them;
 //   - receives sealed messages and sends back what the server answers.
 //
 // The messages go where those of the native API go, so this adds no way to a key:

@@ -31,6 +31,8 @@ type Server interface {
 	Statement() ([]byte, error)
 	// SendTokens are the hashes of the tokens that open the mailbox now.
 	SendTokens() []wire.Hash
+	// Hear takes a statement that a carrier shows, of whomever.
+	Hear(signed []byte)
 	// Changed returns a channel that is closed when the log moves.
 	Changed() <-chan struct{}
 	// Answer answers a sealed message. An error is told to the sender.
@@ -49,6 +51,8 @@ type board interface {
 	PutIntroduction(ctx context.Context, introduction []byte) error
 	PutStatement(ctx context.Context, signed []byte) error
 	PutTokens(ctx context.Context, hashes []wire.Hash) error
+	// Statements are what it shows of every server, unverified.
+	Statements(ctx context.Context) ([][]byte, error)
 }
 
 type inbox interface {
@@ -126,20 +130,29 @@ type said struct {
 func (p *post) publish(ctx context.Context, works func()) error {
 	defer p.connected(false)
 	var last said
+	look := true
 	all := time.NewTicker(renewAll)
 	defer all.Stop()
 	for {
 		changed := p.server.Changed() // before the statement is made, so that no change is missed
+		if look {
+			// First what is shown: it may tell this server that its store went back.
+			if err := p.hear(ctx); err != nil {
+				return err
+			}
+		}
 		if err := p.tell(ctx, &last); err != nil {
 			return err
 		}
 		works()
 		p.connected(true)
 		next := time.NewTimer(p.o.Every)
+		look = false
 		select {
 		case <-ctx.Done():
 		case <-changed:
 		case <-next.C:
+			look = true
 		case <-all.C:
 			last = said{}
 		case <-p.anew:
@@ -150,6 +163,18 @@ func (p *post) publish(ctx context.Context, works func()) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// hear takes what the carrier shows of every server.
+func (p *post) hear(ctx context.Context) error {
+	shown, err := p.carrier.Statements(ctx)
+	if err != nil {
+		return err
+	}
+	for _, statement := range shown {
+		p.server.Hear(statement)
+	}
+	return nil
 }
 
 // wait reports false if ctx ended meanwhile.

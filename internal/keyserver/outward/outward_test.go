@@ -27,6 +27,7 @@ type carrier struct {
 	down     bool
 	inbox    chan *wire.Delivery // nil entries break the line
 	parcels  []string
+	shown    [][]byte
 	told     []string
 	answers  map[string][]string
 	receives int
@@ -50,6 +51,12 @@ func (c *carrier) put(what string) error {
 
 func (c *carrier) PutIntroduction(_ context.Context, in []byte) error { return c.put(string(in)) }
 func (c *carrier) PutStatement(_ context.Context, s []byte) error     { return c.put(string(s)) }
+func (c *carrier) Statements(context.Context) ([][]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shown, nil
+}
+
 func (c *carrier) PutParcel(ctx context.Context, to wire.Hash, _ time.Time, sealed []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,6 +138,7 @@ type server struct {
 	stated                 int
 	changed                chan struct{}
 	sealed                 bool
+	heard                  []string
 	answer                 func(ctx context.Context, sealed []byte) ([]byte, error)
 	connected, reconnected []int
 	exchanged              map[int]int
@@ -157,6 +165,12 @@ func (s *server) Statement() ([]byte, error) {
 	}
 	s.stated++
 	return []byte(s.state + strings.Repeat("+", s.stated)), nil
+}
+
+func (s *server) Hear(signed []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = append(s.heard, string(signed))
 }
 
 func (s *server) SendTokens() []wire.Hash {
@@ -437,4 +451,23 @@ func TestDeliver(t *testing.T) {
 	if len(a.parcels) != 1 || len(b.parcels) != 2 || a.parcels[0] != want || b.parcels[0] != want {
 		t.Errorf("%q %q", a.parcels, b.parcels)
 	}
+}
+
+// TestHears: what a carrier shows is heard at every interval, also by a server that
+// has nothing to say.
+func TestHears(t *testing.T) {
+	running(t, 1, func(t *testing.T, s *server, all []*carrier) {
+		all[0].mu.Lock()
+		all[0].shown = [][]byte{[]byte("a"), []byte("b")}
+		all[0].mu.Unlock()
+		s.mu.Lock()
+		s.sealed = true
+		s.mu.Unlock()
+		after(31 * time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.heard) < 2 || s.heard[0] != "a" || s.heard[1] != "b" {
+			t.Errorf("heard %q", s.heard)
+		}
+	})
 }
