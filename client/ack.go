@@ -65,8 +65,8 @@ func (c *Client) pay() {
 		return
 	}
 	c.paying = true
-	c.tasks.Go(func() {
-		ctx, cancel := context.WithTimeout(c.background, payFor)
+	c.run(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, payFor)
 		defer cancel()
 		_ = transport.Again(ctx, transport.Pauses{}, func(ctx context.Context, _ func()) error {
 			if c.payAll(ctx) {

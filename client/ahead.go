@@ -24,8 +24,8 @@ func (c *Client) prefetch() {
 		return
 	}
 	c.fetching, c.fetched = true, newest
-	c.tasks.Go(func() {
-		ctx, cancel := context.WithTimeout(c.background, aheadWait)
+	c.run(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, aheadWait)
 		defer cancel()
 		// A failure costs nothing: the next use asks, and the lease at hand serves on
 		// while it counts.

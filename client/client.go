@@ -60,15 +60,14 @@ type Client struct {
 	receipt *keep.Receipts
 	mailbox *transport.Mailbox // of this run
 
-	background context.Context // ends with Close
-	end        context.CancelFunc
-	tasks      sync.WaitGroup
+	tasks sync.WaitGroup // in the background
 
 	mu        sync.Mutex // guards what follows
 	newsTried time.Duration
 	ending    *time.Timer // wipes what has ended; nil if nothing is at hand
 	more      bool        // leases came while ending was set
 	newsBusy  bool
+	running   map[*task]struct{}
 	unfollow  context.CancelFunc // ends the follower; nil if there is none
 	given     map[*leases.Lease]struct{}
 	debts     map[wire.ServerID]trust.Obeyed // to be acknowledged
@@ -99,9 +98,8 @@ func Dial(_ context.Context, p *Profile, o Options) (*Client, error) {
 	c := &Client{
 		profile: p, options: o, kept: keep.New(p.Dir, p.domain), id: newIdentity(p),
 		cache: leases.NewCache(o.CacheBytes), receipt: keep.NewReceipts(p.Dir), mailbox: transport.NewMailbox(),
-		given: map[*leases.Lease]struct{}{}, debts: map[wire.ServerID]trust.Obeyed{},
+		running: map[*task]struct{}{}, given: map[*leases.Lease]struct{}{}, debts: map[wire.ServerID]trust.Obeyed{},
 	}
-	c.background, c.end = context.WithCancel(context.Background())
 	if err := c.open(); err != nil {
 		return nil, err
 	}
@@ -149,16 +147,38 @@ func (c *Client) Close() error {
 	if c.ending != nil {
 		c.ending.Stop()
 	}
-	c.stopFollowing()
+	for t := range c.running {
+		t.stop()
+	}
 	c.mu.Unlock()
 	if closed {
 		return nil
 	}
-	c.end()
 	c.cache.Close()
 	c.tasks.Wait()
 	c.net.close()
 	return c.receipt.Prune()
+}
+
+// task is something that runs in the background.
+type task struct{ stop context.CancelFunc }
+
+// run has f run in the background until it returns; its context ends with stop, or
+// with Close, which waits for it. The caller holds c.mu, and c is not closed.
+func (c *Client) run(f func(ctx context.Context)) (stop context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &task{cancel}
+	c.running[t] = struct{}{}
+	c.tasks.Go(func() {
+		defer func() {
+			cancel()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			delete(c.running, t)
+		}()
+		f(ctx)
+	})
+	return cancel
 }
 
 // Epoch is the newest state of the domain that the client has believed, as

@@ -28,9 +28,7 @@ func (c *Client) startFollowing() {
 	if c.closed || c.unfollow != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(c.background)
-	c.unfollow = cancel
-	c.tasks.Go(func() { c.follow(ctx) })
+	c.unfollow = c.run(c.follow)
 }
 
 // stopFollowing ends that. The caller holds c.mu.

@@ -86,7 +86,7 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world, p *pushing)) {
 
 // settle lets the follower connect.
 func settle() {
-	time.Sleep(time.Second)
+	<-time.After(time.Second)
 	synctest.Wait()
 }
 
@@ -138,7 +138,7 @@ func TestFollowerEnds(t *testing.T) {
 		w.seal("4111")
 		settle()
 		w.advance(2 * time.Hour)
-		time.Sleep(3 * sweepEvery)
+		<-time.After(3 * sweepEvery)
 		synctest.Wait()
 		on := 0
 		for len(p.lines) > 0 {
@@ -174,7 +174,7 @@ func TestSwallowedStatements(t *testing.T) {
 		}
 		w.domain.Revoke(w.key.Revocation)
 		for range 10 { // the liar shows the same again and again
-			time.Sleep(10 * time.Second)
+			<-time.After(10 * time.Second)
 			w.advance(10 * time.Second)
 			select {
 			case quiet.news <- old:
@@ -207,7 +207,7 @@ func TestAckIsTriedAgain(t *testing.T) {
 		w.cut()
 		p.news <- s
 		synctest.Wait()
-		time.Sleep(2 * payFor)
+		<-time.After(2 * payFor)
 		synctest.Wait()
 		if w.client.cache.Len() != 0 || len(w.server.Acks()) != 0 {
 			t.Fatal("the key is kept, or the server heard through a broken line")

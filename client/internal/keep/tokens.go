@@ -4,6 +4,7 @@ package keep
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"path/filepath"
 	"slices"
 
@@ -61,7 +62,7 @@ func (k *Dir) Tokens() [][]byte {
 	}
 	var out [][]byte
 	for _, t := range [][]byte{k.tokens.Newest, k.tokens.Opened} {
-		if len(t) == wire.SendTokenSize && !slices.ContainsFunc(out, func(o []byte) bool { return bytes.Equal(o, t) }) {
+		if len(t) == wire.SendTokenSize && !slices.ContainsFunc(out, func(o []byte) bool { return subtle.ConstantTimeCompare(o, t) == 1 }) {
 			out = append(out, bytes.Clone(t))
 		}
 	}
@@ -86,7 +87,7 @@ func (k *Dir) changeTokens(field func(*tokens) *[]byte, token []byte) {
 	k.Tokens() // reads them
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if bytes.Equal(*field(k.tokens), token) {
+	if subtle.ConstantTimeCompare(*field(k.tokens), token) == 1 {
 		return
 	}
 	*field(k.tokens) = bytes.Clone(token)
