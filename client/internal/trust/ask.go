@@ -83,10 +83,11 @@ func (v *View) newAsked(p *Peer, client string) *Asked {
 func (v *View) notAfter(p *Peer, hint int64) int64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, known := v.serverTime(p.Server); known || hint == 0 {
+	// What we know of its clock is worth less: it may have been set right since.
+	if hint == 0 {
 		hint = v.estimate(p.Server)
 	}
-	return hint + requestLife.Milliseconds()
+	return min(hint+requestLife.Milliseconds(), wire.MaxTime)
 }
 
 // Lasts reports whether a message may be sent again: servers take it for a while.

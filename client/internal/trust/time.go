@@ -53,6 +53,13 @@ func (v *View) estimate(id wire.ServerID) int64 {
 	return v.clock.Now().UnixMilli()
 }
 
+// ended reports whether a descriptor is over by every clock there is. Another one
+// of the same server would do no better, so no clock that runs ahead, not even that
+// of another server, may keep a client from asking.
+func (v *View) ended(d *wire.Descriptor) bool {
+	return d.NotAfter <= min(v.estimate(d.Server), v.clock.Now().UnixMilli())
+}
+
 // Now is the best guess of the domain's time, for what only costs a request if
 // it is wrong.
 func (v *View) Now() time.Time {

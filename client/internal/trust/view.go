@@ -211,7 +211,7 @@ func (v *View) peer(signed []byte, state *members.State) (*Peer, error) {
 	if d.Domain != v.domain {
 		return nil, integrity("descriptor of another domain")
 	}
-	if d.NotAfter <= v.estimate(d.Server) {
+	if v.ended(d) {
 		return nil, fmt.Errorf("%w: its descriptor has ended; is this machine's clock right?", ErrStale)
 	}
 	return &Peer{Server: d.Server, Descriptor: d, Hash: wire.DescriptorHash(signed), key: key}, nil
@@ -223,7 +223,7 @@ func (v *View) Usable(p *Peer) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, err := v.state.ServerKey(p.Server)
-	return err == nil && p.Descriptor.NotAfter > v.estimate(p.Server)
+	return err == nil && !v.ended(p.Descriptor)
 }
 
 // word is what a signed message says about the domain's state.
