@@ -112,9 +112,10 @@ type entry struct {
 }
 
 type call struct {
-	done  chan struct{}
-	lease *Lease
-	err   error
+	done   chan struct{}
+	lease  *Lease
+	err    error
+	gaveUp bool // its own caller did
 }
 
 // NewCache returns a cache of at most about limit bytes, and always of one
@@ -147,7 +148,7 @@ func (c *Cache) Get(ctx context.Context, ask Ask, good func(*Lease) bool, fetch 
 		mine := &call{done: make(chan struct{})}
 		c.calls[ask] = mine
 		c.mu.Unlock()
-		return c.run(ask, mine, fetch)
+		return c.run(ctx, ask, mine, fetch)
 	}
 }
 
@@ -159,11 +160,10 @@ func (k *call) wait(ctx context.Context) (l *Lease, err error, again bool) {
 		return nil, ctx.Err(), false
 	case <-k.done:
 	}
-	gaveUp := errors.Is(k.err, context.Canceled) || errors.Is(k.err, context.DeadlineExceeded)
-	return k.lease, k.err, gaveUp && ctx.Err() == nil
+	return k.lease, k.err, k.gaveUp && ctx.Err() == nil
 }
 
-func (c *Cache) run(ask Ask, mine *call, fetch func() (*Lease, error)) (*Lease, error) {
+func (c *Cache) run(ctx context.Context, ask Ask, mine *call, fetch func() (*Lease, error)) (*Lease, error) {
 	mine.err = errors.New("fetch did not return")
 	defer func() {
 		c.mu.Lock()
@@ -175,6 +175,9 @@ func (c *Cache) run(ask Ask, mine *call, fetch func() (*Lease, error)) (*Lease, 
 		close(mine.done)
 	}()
 	mine.lease, mine.err = fetch()
+	// The context is asked and not the error: a server that doesn't answer in time
+	// gives the same one, and those who wait must not find that out in turn.
+	mine.gaveUp = mine.err != nil && ctx.Err() != nil
 	return mine.lease, mine.err
 }
 

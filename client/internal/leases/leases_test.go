@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"claviger/envelope"
 	"claviger/internal/secret"
@@ -173,6 +174,32 @@ func TestSingleFlight(t *testing.T) {
 		cancel()
 		group.Wait()
 		if n := fetched.Load(); n != 2 {
+			t.Errorf("%d fetches", n)
+		}
+	})
+}
+
+// TestSlowServerIsWaitedForOnce: a fetch that ran into a deadline of its own is
+// nothing for each waiter to try again.
+func TestSlowServerIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewCache(1 << 20)
+		var fetched atomic.Int64
+		var group sync.WaitGroup
+		for range 10 {
+			group.Go(func() {
+				_, err := c.Get(t.Context(), Ask{}, yes, func() (*Lease, error) {
+					fetched.Add(1)
+					time.Sleep(15 * time.Second)
+					return nil, context.DeadlineExceeded
+				})
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Get = %v", err)
+				}
+			})
+		}
+		group.Wait()
+		if n := fetched.Load(); n != 1 {
 			t.Errorf("%d fetches", n)
 		}
 	})
