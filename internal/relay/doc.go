@@ -21,7 +21,8 @@
 //   - exchange.go and receive.go carry requests and answers. A request is handed
 //     over only once it was written to the receiver's stream: until then the
 //     sender hears at once that nobody is there.
-//   - limits.go bounds what one address, one mailbox and all together can take.
+//   - limits.go says what one address, one mailbox and all together can take;
+//     package bounds keeps count. Package ring is what the dump tells of the past.
 //
 // It deliberately holds no key, opens nothing, derives nothing, and links no
 // package that could: an architecture test says so. Requests and answers pass

@@ -10,19 +10,20 @@ import (
 	"strings"
 	"time"
 
+	"claviger/internal/relay/ring"
 	"claviger/internal/wire"
 )
 
 // Dump is all that a relay process holds and remembers. Raw fields hold the bytes
 // themselves, if they were asked for; those of parcels are fetched one by one.
 type Dump struct {
-	Version   string       `json:"version"`
-	At        time.Time    `json:"at"`
-	Domains   []DomainDump `json:"domains"`
-	Receivers []Receiver   `json:"receivers"`
-	Followers int          `json:"followers"`
-	UnderWay  int          `json:"under_way"` // requests that wait for an answer
-	Passed    []Passed     `json:"passed"`    // the oldest first
+	Version   string        `json:"version"`
+	At        time.Time     `json:"at"`
+	Domains   []DomainDump  `json:"domains"`
+	Receivers []Receiver    `json:"receivers"`
+	Followers int           `json:"followers"`
+	UnderWay  int           `json:"under_way"` // requests that wait for an answer
+	Passed    []ring.Passed `json:"passed"`    // the oldest first
 }
 
 // DomainDump is what is kept of one domain.
@@ -69,7 +70,7 @@ type ParcelDump struct {
 func (f *Front) Dump(ctx context.Context, raw bool) (*Dump, error) {
 	d := &Dump{
 		Version: Version(), At: f.o.Clock.Now().UTC(), Receivers: f.reading(), Followers: int(f.followers.Load()),
-		UnderWay: f.underWay.running(), Passed: f.ring.all(), Domains: []DomainDump{},
+		UnderWay: f.underWay.Running(), Passed: f.ring.All(), Domains: []DomainDump{},
 	}
 	for _, domain := range f.o.Domains {
 		parcels, err := f.dumpParcels(ctx, domain)

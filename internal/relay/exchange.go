@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 
+	"claviger/internal/relay/bounds"
+	"claviger/internal/relay/ring"
 	"claviger/internal/wire"
 )
 
@@ -80,10 +82,10 @@ func (f *Front) exchange(c *call) error {
 	if !ok || !f.boards.opensWith(c.mailbox, token) {
 		return errToken
 	}
-	if !f.underWay.enter(c.mailbox) {
+	if !f.underWay.Enter(c.mailbox) {
 		return errBusy
 	}
-	defer f.underWay.leave(c.mailbox)
+	defer f.underWay.Leave(c.mailbox)
 	if err := f.read(c, wire.MaxSealedSize); err != nil {
 		return err
 	}
@@ -100,7 +102,7 @@ func (f *Front) exchange(c *call) error {
 	c.body = nil // it has been written; what waits needs no memory
 	select {
 	case data := <-answer:
-		f.ring.add(Passed{At: f.o.Clock.Now().UTC(), Address: c.from, What: "exchanged", Mailbox: c.seen.Mailbox, Type: outerType(data), Size: len(data), Status: http.StatusOK})
+		f.ring.Add(ring.Passed{At: f.o.Clock.Now().UTC(), Address: c.from, What: "exchanged", Mailbox: c.seen.Mailbox, Type: outerType(data), Size: len(data), Status: http.StatusOK})
 		return c.write(f, data)
 	case <-f.stopping:
 		return context.Canceled
@@ -117,22 +119,34 @@ func late(ctx context.Context) error {
 	return errTimeout
 }
 
-// handOver returns once the receiver's stream has the message.
+// handOver returns once the receiver's stream has the message. A bus of several
+// servers can lose one on its way to a receiver that has just gone, so it is said
+// again; who hears it twice gets the same correlation twice.
 func (f *Front) handOver(ctx context.Context, mailbox wire.Hash, message []byte) error {
-	reply, err := f.o.Bus.Ask(ctx, boxAddress(mailbox), message)
-	switch {
-	case errors.Is(err, ErrNobody):
+	for {
+		reply, err := f.askOnce(ctx, boxAddress(mailbox), message)
+		switch {
+		case errors.Is(err, ErrNobody):
+			return errOffline
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			continue
+		case errors.Is(err, context.DeadlineExceeded):
+			return errTimeout
+		case err != nil:
+			return err
+		case len(reply) == 1 && reply[0] == replyTaken:
+			return nil
+		case len(reply) == 1 && reply[0] == replyFull:
+			return errBusy
+		}
 		return errOffline
-	case errors.Is(err, context.DeadlineExceeded):
-		return errTimeout
-	case err != nil:
-		return err
-	case len(reply) == 1 && reply[0] == replyTaken:
-		return nil
-	case len(reply) == 1 && reply[0] == replyFull:
-		return errBusy
 	}
-	return errOffline
+}
+
+func (f *Front) askOnce(ctx context.Context, address string, message []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.answerIn/5)
+	defer cancel()
+	return f.o.Bus.Ask(ctx, address, message)
 }
 
 // answer hands the answer to a request on to who waits for it.
@@ -170,7 +184,7 @@ func (f *Front) answer(c *call) error {
 
 // wanted gives back what the answer took of its sender's rate: a key server
 // answers as often as it is asked, from one address.
-func (f *Front) wanted(c *call) { f.rates.refund(place(c.r.RemoteAddr), f.o.Clock.Boot()) }
+func (f *Front) wanted(c *call) { f.rates.Refund(bounds.Place(c.r.RemoteAddr), f.o.Clock.Boot()) }
 
 // hearAnswer is called with what other processes bring.
 func (f *Front) hearAnswer(m Message) {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"claviger/internal/clock"
+	"claviger/internal/relay/bounds"
+	"claviger/internal/relay/ring"
 	"claviger/internal/wire"
 )
 
@@ -43,14 +45,14 @@ type Front struct {
 	boards  *boards
 	early   early
 	waiters *waiters
-	ring    *ring
+	ring    *ring.Ring
 	metrics *metrics
 
-	rates       *rates[netip.Prefix]
-	writes      *rates[wire.Hash]
-	bodies      *gate[netip.Prefix]
-	underWay    *gate[wire.Hash]
-	connections *gate[netip.Prefix]
+	rates       *bounds.Rates[netip.Prefix]
+	writes      *bounds.Rates[wire.Hash]
+	bodies      *bounds.Gate[netip.Prefix]
+	underWay    *bounds.Gate[wire.Hash]
+	connections *bounds.Gate[netip.Prefix]
 
 	// Periods; tests shorten them.
 	silence, answerIn, alive time.Duration
@@ -76,10 +78,10 @@ func New(ctx context.Context, o Options) (*Front, error) {
 	}
 	f := &Front{
 		o: o, routes: routes(), boards: newBoards(o.Domains), early: early{held: map[wire.Hash]earlyTokens{}}, waiters: newWaiters(),
-		ring: newRing(o.Limits.Ring), rates: newRates[netip.Prefix](o.Limits.Rate, o.Limits.Burst), writes: newRates[wire.Hash](boardRate, boardBurst),
-		bodies:      newGate[netip.Prefix](o.Limits.Bodies, o.Limits.BodiesPerAddress),
-		underWay:    newGate[wire.Hash](0, o.Limits.UnderWay),
-		connections: newGate[netip.Prefix](0, o.Limits.ConnectionsPerAddress),
+		ring: ring.New(o.Limits.Ring), rates: bounds.NewRates[netip.Prefix](o.Limits.Rate, o.Limits.Burst), writes: bounds.NewRates[wire.Hash](boardRate, boardBurst),
+		bodies:      bounds.NewGate[netip.Prefix](o.Limits.Bodies, o.Limits.BodiesPerAddress),
+		underWay:    bounds.NewGate[wire.Hash](0, o.Limits.UnderWay),
+		connections: bounds.NewGate[netip.Prefix](0, o.Limits.ConnectionsPerAddress),
 		silence:     silence, answerIn: answerIn, alive: keepAlive, real: clock.System(),
 		receivers: map[*call]Receiver{}, stopping: make(chan struct{}),
 	}
@@ -115,7 +117,7 @@ func (f *Front) Serve(ctx context.Context, l net.Listener, config *tls.Config) e
 	server := f.server()
 	served := make(chan error, 1)
 	go func() {
-		served <- server.Serve(tls.NewListener(bound(l, f.o.Limits.Connections, f.connections), config))
+		served <- server.Serve(tls.NewListener(bounds.Listen(l, f.o.Limits.Connections, f.connections), config))
 	}()
 	select {
 	case err := <-served:

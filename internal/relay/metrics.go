@@ -36,8 +36,8 @@ func newMetrics(f *Front) *metrics {
 	m.registry.MustRegister(m.requests, m.seconds, build,
 		gauge("followers", "Streams of statements.", func() int { return int(f.followers.Load()) }),
 		gauge("receivers", "Mailboxes that are read.", func() int { return len(f.reading()) }),
-		gauge("connections", "Open connections.", f.connections.running),
-		gauge("under_way", "Requests that wait for an answer.", f.underWay.running),
+		gauge("connections", "Open connections.", f.connections.Running),
+		gauge("under_way", "Requests that wait for an answer.", f.underWay.Running),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -23,7 +23,7 @@ func (f *Front) now() int64 { return f.o.Clock.Now().UnixMilli() }
 // slower holds one mailbox to a few writes a second: each is synced, and told to
 // all who follow.
 func (f *Front) slower(c *call) error {
-	if !f.writes.take(c.caller, f.o.Clock.Boot()) {
+	if !f.writes.Take(c.caller, f.o.Clock.Boot()) {
 		return errBusy
 	}
 	return nil

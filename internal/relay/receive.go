@@ -17,24 +17,33 @@ import (
 // before it was written.
 type receiver struct {
 	instance [instanceSize]byte
-	queue    chan waiting
+	queue    chan *waiting
 	parcel   chan struct{} // one has come
 	taken    chan struct{} // closed when another stream has the mailbox
 
 	mu    sync.Mutex
+	known map[[correlationSize]byte]*waiting // what is in the queue
 	bytes int
 	ended bool
 	gone  bool // taken is closed
 }
 
-// waiting is a request that its sender waits to have handed over.
+// waiting is a request that its sender waits to have handed over. Who waits for
+// long says it again, so there may be several to reply to.
 type waiting struct {
-	correlation, data []byte
-	reply             func([]byte)
+	correlation [correlationSize]byte
+	data        []byte
+	replies     []func([]byte)
+}
+
+func (w *waiting) reply(with byte) {
+	for _, reply := range w.replies {
+		reply([]byte{with})
+	}
 }
 
 func newReceiver(queue int) *receiver {
-	x := &receiver{queue: make(chan waiting, queue), parcel: make(chan struct{}, 1), taken: make(chan struct{})}
+	x := &receiver{known: map[[correlationSize]byte]*waiting{}, queue: make(chan *waiting, queue), parcel: make(chan struct{}, 1), taken: make(chan struct{})}
 	rand.Read(x.instance[:])
 	return x
 }
@@ -47,7 +56,7 @@ func (x *receiver) hear(m Message) {
 	}
 	switch s.kind {
 	case sayRequest:
-		x.enqueue(waiting{s.id, s.data, m.Reply})
+		x.enqueue([correlationSize]byte(s.id), s.data, m.Reply)
 	case sayParcel:
 		select {
 		case x.parcel <- struct{}{}:
@@ -63,50 +72,52 @@ func (x *receiver) hear(m Message) {
 	}
 }
 
-func (x *receiver) enqueue(w waiting) {
+func (x *receiver) enqueue(correlation [correlationSize]byte, data []byte, reply func([]byte)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.ended {
-		w.reply([]byte{replyOffline})
+		reply([]byte{replyOffline})
 		return
 	}
-	if x.bytes+len(w.data) > queueBytes {
-		w.reply([]byte{replyFull})
+	if w := x.known[correlation]; w != nil {
+		w.replies = append(w.replies, reply)
 		return
 	}
-	select {
-	case x.queue <- w:
-		x.bytes += len(w.data)
-	default:
-		w.reply([]byte{replyFull})
+	w := &waiting{correlation, data, []func([]byte){reply}}
+	if x.bytes+len(data) <= queueBytes {
+		select {
+		case x.queue <- w:
+			x.known[correlation] = w
+			x.bytes += len(data)
+			return
+		default:
+		}
 	}
+	w.reply(replyFull)
 }
 
 // done says how it went with one that was taken from the queue.
-func (x *receiver) done(w waiting, written error) {
+func (x *receiver) done(w *waiting, written error) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.known, w.correlation)
 	x.bytes -= len(w.data)
-	x.mu.Unlock()
 	if written != nil {
-		w.reply([]byte{replyOffline})
+		w.reply(replyOffline)
 		return
 	}
-	w.reply([]byte{replyTaken})
+	w.reply(replyTaken)
 }
 
 // end tells all that wait, and all that still come, that nobody is here.
 func (x *receiver) end() {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.ended = true
-	x.mu.Unlock()
-	for {
-		select {
-		case w := <-x.queue:
-			w.reply([]byte{replyOffline})
-		default:
-			return
-		}
+	for _, w := range x.known {
+		w.reply(replyOffline)
 	}
+	clear(x.known)
 }
 
 // receive streams deliveries to the owner of a mailbox until it goes, or reads
@@ -180,8 +191,8 @@ func (f *Front) deliver(c *call, x *receiver, s *stream) error {
 }
 
 // hand writes one request.
-func (x *receiver) hand(s *stream, w waiting) error {
-	err := s.frame(wire.Marshal(wire.Delivery{Correlation: w.correlation, Data: w.data}))
+func (x *receiver) hand(s *stream, w *waiting) error {
+	err := s.frame(wire.Marshal(wire.Delivery{Correlation: w.correlation[:], Data: w.data}))
 	x.done(w, err)
 	return err
 }

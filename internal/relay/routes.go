@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"claviger/internal/relay/bounds"
+	"claviger/internal/relay/ring"
 	"claviger/internal/wire"
 )
 
@@ -41,7 +43,7 @@ type call struct {
 	number   uint64
 	caller   wire.Hash // mailbox that signed
 	body     []byte
-	seen     *Passed
+	seen     *ring.Passed
 	answered bool // something was written
 }
 
@@ -66,7 +68,7 @@ func routes() []route {
 // ServeHTTP serves one request.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{w: w, r: r, from: addressOf(r.RemoteAddr)}
-	c.seen = &Passed{At: f.o.Clock.Now().UTC(), Address: c.from, What: "none"}
+	c.seen = &ring.Passed{At: f.o.Clock.Now().UTC(), Address: c.from, What: "none"}
 	began := f.o.Clock.Boot()
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -91,7 +93,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.metrics.request(c.seen.What, c.seen.Status, f.o.Clock.Boot()-began)
 	if c.seen.What != "health" && c.seen.What != "none" {
-		f.ring.add(*c.seen)
+		f.ring.Add(*c.seen)
 	}
 }
 
@@ -101,8 +103,8 @@ func (f *Front) serve(c *call) error {
 	if err := deadline.SetReadDeadline(f.real.Now().Add(f.silence)); err != nil {
 		return err
 	}
-	from := place(c.r.RemoteAddr)
-	if !f.rates.take(from, f.o.Clock.Boot()) {
+	from := bounds.Place(c.r.RemoteAddr)
+	if !f.rates.Take(from, f.o.Clock.Boot()) {
 		return errBusy
 	}
 	t, err := f.find(c)
@@ -137,11 +139,11 @@ func (f *Front) read(c *call, limit int) (err error) {
 		}
 		return noDeadline(http.NewResponseController(c.w))
 	}
-	from := place(c.r.RemoteAddr)
-	if !f.bodies.enter(from) {
+	from := bounds.Place(c.r.RemoteAddr)
+	if !f.bodies.Enter(from) {
 		return errBusy
 	}
-	defer f.bodies.leave(from)
+	defer f.bodies.Leave(from)
 	c.body, err = f.body(c.w, c.r, limit)
 	c.seen.Size = len(c.body)
 	return err
@@ -254,7 +256,7 @@ func (f *Front) health(c *call) error {
 
 // addressOf is an address without its port.
 func addressOf(remote string) string {
-	if p := place(remote); p.IsValid() && p.Addr().Is4() {
+	if p := bounds.Place(remote); p.IsValid() && p.Addr().Is4() {
 		return p.Addr().String()
 	} else if p.IsValid() {
 		return p.String()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"claviger/internal/clock"
 	"claviger/internal/relay"
 	"claviger/internal/relay/natsbus"
+	"claviger/internal/relay/natsbus/natstest"
 	"claviger/internal/wire"
 )
 
@@ -35,60 +35,6 @@ func open(t testing.TB, o natsbus.Options) *natsbus.Bus {
 	}
 	t.Cleanup(b.Close)
 	return b
-}
-
-// outside runs NATS servers as somebody else would: n of them, in one cluster, on
-// 127.0.0.1. It returns a URL of each.
-func outside(t testing.TB, n int) []string {
-	t.Helper()
-	ports := make([]int, 2*n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-		l.Close()
-	}
-	var routes string
-	for _, p := range ports[n:] {
-		routes += "nats-route://127.0.0.1:" + strconv.Itoa(p) + ","
-	}
-	var urls []string
-	var servers []*server.Server
-	for i := range n {
-		o := &server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: ports[i], NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-		}
-		if n > 1 {
-			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[n+i]}
-			o.Routes = server.RoutesFromStr(routes[:len(routes)-1])
-		}
-		s, err := server.NewServer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		servers = append(servers, s)
-		urls = append(urls, "nats://127.0.0.1:"+strconv.Itoa(ports[i]))
-	}
-	for _, s := range servers {
-		if !s.ReadyForConnections(generous) {
-			t.Fatal("NATS doesn't start")
-		}
-	}
-	if n > 1 {
-		eventually(t, "a leader of the cluster", func() bool {
-			for _, s := range servers {
-				if s.JetStreamIsLeader() {
-					return true
-				}
-			}
-			return false
-		})
-	}
-	return urls
 }
 
 func eventually(t testing.TB, what string, ok func() bool) {
@@ -113,11 +59,11 @@ func pairs(t *testing.T, test func(t *testing.T, here, there *natsbus.Bus)) {
 		test(t, b, b)
 	})
 	t.Run("one server", func(t *testing.T) {
-		urls := outside(t, 1)
+		urls := natstest.Servers(t, 1)
 		test(t, open(t, natsbus.Options{URL: urls[0]}), open(t, natsbus.Options{URL: urls[0]}))
 	})
 	t.Run("a cluster of three", func(t *testing.T) {
-		urls := outside(t, 3)
+		urls := natstest.Servers(t, 3)
 		test(t, open(t, natsbus.Options{URL: urls[0], Replicas: 3}), open(t, natsbus.Options{URL: urls[1], Replicas: 3}))
 	})
 }
@@ -157,6 +103,8 @@ func TestBus(t *testing.T) {
 		}
 		stop()
 		eventually(t, "nobody is there afterwards", func() bool {
+			ctx, cancel := context.WithTimeout(ctx, time.Second) // servers hear of it one after the other
+			defer cancel()
 			_, err := here.Ask(ctx, "box.a", []byte("x"))
 			return errors.Is(err, relay.ErrNobody)
 		})
@@ -375,8 +323,8 @@ func TestOpenRefuses(t *testing.T) {
 		"no domain":         {Dir: t.TempDir(), Domains: []wire.DomainID{}},
 		"a domain twice":    {Dir: t.TempDir(), Domains: []wire.DomainID{id(1), id(1)}},
 		"nobody at the URL": {URL: "nats://127.0.0.1:1", Domains: []wire.DomainID{id(1)}},
-		"no credentials":    {URL: outside(t, 1)[0], Credentials: "/no/such/file", Domains: []wire.DomainID{id(1)}},
-		"too few replicas":  {URL: outside(t, 1)[0], Replicas: 3, Domains: []wire.DomainID{id(1)}},
+		"no credentials":    {URL: natstest.Servers(t, 1)[0], Credentials: "/no/such/file", Domains: []wire.DomainID{id(1)}},
+		"too few replicas":  {URL: natstest.Servers(t, 1)[0], Replicas: 3, Domains: []wire.DomainID{id(1)}},
 	} {
 		if b, err := natsbus.Open(t.Context(), o); err == nil {
 			b.Close()

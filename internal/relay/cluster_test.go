@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"claviger/internal/members"
+	"claviger/internal/relay/natsbus/natstest"
+	"claviger/internal/wire"
+)
+
+// TestTwoProcesses: two relay processes on one NATS cluster are one relay, whoever
+// is at which.
+func TestTwoProcesses(t *testing.T) {
+	urls := natstest.Servers(t, 1)
+	d := newDomain(t)
+	second := newPerson("s2")
+	d.change(members.KindJoin, second.joined(), second)
+	here := start(t, setup{domains: []wire.DomainID{d.id()}, nats: urls[0]})
+	there := start(t, setup{domains: []wire.DomainID{d.id()}, nats: urls[0]})
+	server := here.server(d, d.first)
+	token := server.token()
+	client := there.caller()
+	path := boxPath(server.box.id(), "exchange")
+	eventually(t, "the board is the same", func() bool { return len(client.list(d.board("introductions"))) == 1 })
+	client.ask("POST", path, sealed("x"), "Claviger-Token", token).is(t, "nobody receives", 503, "offline")
+
+	echo := server.echo()
+	question := sealed("question")
+	eventually(t, "an exchange over both", func() bool {
+		got := client.ask("POST", path, question, "Claviger-Token", token)
+		return got.status == 200 && bytes.Equal(got.body, question)
+	})
+	stream := client.stream(d.board("follow"))
+	statement := server.statement(server.box.now())
+	must(t, "statement", server.box.owner("PUT", d.board("statement"), statement))
+	if got, err := stream.next(); err != nil || !bytes.Equal(got, statement) {
+		t.Errorf("followed %x: %v", got, err)
+	}
+
+	box := there.caller()
+	parcels := box.receive()
+	must(t, "parcel", server.parcel(box.id(), server.box.now().Add(time.Hour), sealed("parcel")))
+	if got := parcels.delivery(); !bytes.Equal(got.Data, sealed("parcel")) {
+		t.Errorf("delivered %x", got.Data)
+	}
+
+	// Back at the other process, before anybody noticed that the old line is dead.
+	server.box.site = there
+	moved := server.echo()
+	if _, err := echo.next(); err == nil {
+		t.Error("the stream at the first process goes on")
+	}
+	near := here.caller()
+	eventually(t, "an exchange the other way", func() bool {
+		return near.ask("POST", path, question, "Claviger-Token", token).status == 200
+	})
+	moved.stop()
+	eventually(t, "nobody receives any more", func() bool {
+		return near.ask("POST", path, question, "Claviger-Token", token).code == "offline"
+	})
+
+	other := &keyServer{domain: d, person: second, box: there.caller()}
+	must(t, "a server at the other process", other.introduce(other.box.now()))
+	eventually(t, "it is seen here", func() bool { return len(here.caller().list(d.board("introductions"))) == 2 })
+}
