@@ -58,7 +58,12 @@ func (k *Dir) SaveMark(m trust.Mark) (trust.Mark, error) {
 		if err != nil {
 			return err
 		}
-		m = m.Merge(have)
+		merged, err := m.Merge(have)
+		if err != nil {
+			m = have
+			return err
+		}
+		m = merged
 		return WriteFile(filepath.Join(k.dir, FileMark), wire.Marshal(m))
 	})
 	return m, err

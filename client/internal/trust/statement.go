@@ -125,7 +125,19 @@ func (v *View) checkpoint(st *wire.Statement, w word) error {
 		m.Epoch, m.Head, m.Witness = w.epoch, w.head, w.signed
 	}
 	m.Type, m.Domain = TypeMark, v.domain
-	return v.keep(m)
+	return v.keep(m, w)
+}
+
+// later returns the later of two checkpoints of one server, which must go on from
+// the other.
+func later(a, b Checkpoint) (Checkpoint, error) {
+	if a.Issued >= b.Issued {
+		a, b = b, a
+	}
+	if a.Issued == b.Issued {
+		return a, nil
+	}
+	return b, goesOn(a, b)
 }
 
 // goesOn holds that an audit log has not shrunk or changed.

@@ -4,6 +4,7 @@ package trust
 
 import (
 	"crypto"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -55,29 +56,39 @@ func ParseMark(data []byte, domain wire.DomainID) (Mark, error) {
 }
 
 // Merge returns what is newest of both: the later epoch with its head, and of
-// each server the later checkpoint.
-func (m Mark) Merge(o Mark) Mark {
+// each server the later checkpoint. Both can't be true if they give one epoch two
+// heads (ErrFork), or if one shows an audit log that does not go on from the
+// other's (ErrRollback, ErrIntegrity).
+func (m Mark) Merge(o Mark) (Mark, error) {
 	out := m
-	if o.Epoch.Compare(m.Epoch) > 0 {
+	switch c := o.Epoch.Compare(m.Epoch); {
+	case c > 0:
 		out = o
+	case c == 0 && m.Head != o.Head:
+		return Mark{}, fmt.Errorf("%w (epoch %s)", ErrFork, m.Epoch)
 	}
 	out.Checkpoints = slices.Clone(m.Checkpoints)
 	for _, c := range o.Checkpoints {
 		at := slices.IndexFunc(out.Checkpoints, func(have Checkpoint) bool { return have.Server == c.Server })
 		if at < 0 {
 			out.Checkpoints = append(out.Checkpoints, c)
-		} else if c.Issued > out.Checkpoints[at].Issued {
-			out.Checkpoints[at] = c
+			continue
 		}
+		newer, err := later(out.Checkpoints[at], c)
+		if err != nil {
+			return Mark{}, err
+		}
+		out.Checkpoints[at] = newer
 	}
-	return out
+	return out, nil
 }
 
 // Keeper makes what a View learns outlast the process. Save calls return when it
 // is durable.
 type Keeper interface {
-	// SaveMark keeps m unless a newer one is kept already, and returns what is
-	// kept then.
+	// SaveMark keeps m merged with what is kept already, and returns what is kept
+	// then. It refuses a contradiction (Mark.Merge) and returns what is kept
+	// with that error.
 	SaveMark(m Mark) (Mark, error)
 	// SaveMembers keeps a member chain.
 	SaveMembers(chain [][]byte) error
@@ -271,11 +282,18 @@ func (v *View) advance(w word) error {
 	}
 	m := v.mark
 	m.Type, m.Domain, m.Epoch, m.Head, m.Witness = TypeMark, v.domain, w.epoch, w.head, w.signed
-	return v.keep(m)
+	return v.keep(m, w)
 }
 
-func (v *View) keep(m Mark) error {
+// keep takes over a mark of w's epoch, unless another process that shares the
+// keeper has seen what contradicts it.
+func (v *View) keep(m Mark, w word) error {
 	kept, err := v.keeper.SaveMark(m)
+	if errors.Is(err, ErrFork) {
+		if err := v.keeper.SaveProof(w.typ, kept.Witness, w.signed); err != nil {
+			return fmt.Errorf("%w (epoch %s); the proof could not be kept: %w", ErrFork, w.epoch, err)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("keep mark: %w", err)
 	}
