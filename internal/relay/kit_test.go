@@ -120,9 +120,8 @@ func (d *domain) fence(p person) {
 type keyServer struct {
 	*domain
 	person
-	box    *caller
-	issued int64
-	edit   func(*wire.Descriptor)
+	box  *caller
+	edit func(*wire.Descriptor)
 }
 
 // introduction says where the server is, at a time.
