@@ -88,7 +88,7 @@ func FuzzPath(f *testing.F) {
 	f.Add("DELETE", "/v1/mailbox/"+id+"/parcels/7")
 	f.Add("PUT", "/v1/board/"+id+"/parcels/"+id)
 	f.Fuzz(func(t *testing.T, method, path string) {
-		c := &call{r: &http.Request{Method: method, URL: &url.URL{Path: path}}, seen: &ring.ring.Passed{}}
+		c := &call{r: &http.Request{Method: method, URL: &url.URL{Path: path}}, seen: &ring.Passed{}}
 		found, err := front.find(c)
 		if err != nil {
 			return
