@@ -17,12 +17,14 @@ import (
 // before it was written.
 type receiver struct {
 	instance [instanceSize]byte
-	queue    chan *waiting
+	limit    int           // of the queue
+	come     chan struct{} // something is in the queue
 	parcel   chan struct{} // one has come
 	taken    chan struct{} // closed when another stream has the mailbox
 
 	mu    sync.Mutex
-	known map[[correlationSize]byte]*waiting // what is in the queue
+	queue []*waiting
+	known map[[correlationSize]byte]*waiting // what is in the queue, or being written
 	bytes int
 	ended bool
 	gone  bool // taken is closed
@@ -42,8 +44,8 @@ func (w *waiting) reply(with byte) {
 	}
 }
 
-func newReceiver(queue int) *receiver {
-	x := &receiver{known: map[[correlationSize]byte]*waiting{}, queue: make(chan *waiting, queue), parcel: make(chan struct{}, 1), taken: make(chan struct{})}
+func newReceiver(limit int) *receiver {
+	x := &receiver{known: map[[correlationSize]byte]*waiting{}, limit: limit, come: make(chan struct{}, 1), parcel: make(chan struct{}, 1), taken: make(chan struct{})}
 	rand.Read(x.instance[:])
 	return x
 }
@@ -58,10 +60,7 @@ func (x *receiver) hear(m Message) {
 	case sayRequest:
 		x.enqueue([correlationSize]byte(s.id), s.data, m.Reply)
 	case sayParcel:
-		select {
-		case x.parcel <- struct{}{}:
-		default: // it is known already
-		}
+		signal(x.parcel)
 	case sayTakeover:
 		x.mu.Lock()
 		defer x.mu.Unlock()
@@ -84,16 +83,36 @@ func (x *receiver) enqueue(correlation [correlationSize]byte, data []byte, reply
 		return
 	}
 	w := &waiting{correlation, data, []func([]byte){reply}}
-	if x.bytes+len(data) <= queueBytes {
-		select {
-		case x.queue <- w:
-			x.known[correlation] = w
-			x.bytes += len(data)
-			return
-		default:
-		}
+	if len(x.known) >= x.limit || x.bytes+len(data) > queueBytes {
+		w.reply(replyFull)
+		return
 	}
-	w.reply(replyFull)
+	x.queue = append(x.queue, w)
+	x.known[correlation] = w
+	x.bytes += len(data)
+	signal(x.come)
+}
+
+// signal says that there is something, once for any number of times.
+func signal(to chan struct{}) {
+	select {
+	case to <- struct{}{}:
+	default: // it is known already
+	}
+}
+
+// take returns the next of the queue, nil if it is empty.
+func (x *receiver) take() *waiting {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.queue) == 0 {
+		x.queue = nil // or its array would be kept for a day without requests
+		return nil
+	}
+	w := x.queue[0]
+	x.queue[0] = nil
+	x.queue = x.queue[1:]
+	return w
 }
 
 // done says how it went with one that was taken from the queue.
@@ -118,6 +137,7 @@ func (x *receiver) end() {
 		w.reply(replyOffline)
 	}
 	clear(x.known)
+	x.queue = nil
 }
 
 // receive streams deliveries to the owner of a mailbox until it goes, or reads
@@ -153,13 +173,11 @@ func (f *Front) deliver(c *call, x *receiver, s *stream) error {
 	defer alive.Stop()
 	lying := f.parcelsOf(c.mailbox)
 	for beats := 1; ; {
-		select {
-		case w := <-x.queue:
+		if w := x.take(); w != nil {
 			if x.hand(s, w) != nil {
 				return nil
 			}
 			continue
-		default:
 		}
 		if lying.more {
 			if f.deliverParcel(c.r.Context(), lying, s) != nil {
@@ -168,10 +186,7 @@ func (f *Front) deliver(c *call, x *receiver, s *stream) error {
 			continue
 		}
 		select {
-		case w := <-x.queue:
-			if x.hand(s, w) != nil {
-				return nil
-			}
+		case <-x.come:
 		case <-x.parcel:
 			lying.more = true
 		case <-alive.C:
