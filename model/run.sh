@@ -21,7 +21,8 @@ failed=0
 
 # variant FILE TAG... prints the model with the marked lines of these tags
 # changed: `code (*- tag *)` goes, `(*+ tag: code *)` comes. Line numbers stay.
-# With the tag "later" only the queries stay that are marked so.
+# With the tag "brief" only the queries stay that are marked so: where ProVerif
+# would take too long over the others.
 variant() {
   awk -v tags="${*:2}" '
     BEGIN { n = split(tags, a, " "); for (i = 1; i <= n; i++) on[a[i]] = 1 }
@@ -30,7 +31,7 @@ variant() {
       t = substr($0, 1, RLENGTH - 2); sub(/.* /, "", t)
       if (t in on) { $0 = substr($0, RLENGTH + 1); sub(/ *\*[)\/]$/, "") }
     }
-    /^\(\*\? / { skip = ("later" in on) && !/ later \*\)$/ }
+    /^\(\*\? / { skip = ("brief" in on) && !/ brief \*\)$/ }
     skip { if (/\.$/) skip = 0; $0 = "" }
     { print }' "$1"
 }
