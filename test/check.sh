@@ -87,7 +87,7 @@ step_gotest() {
   : >"$scratch/gotest"
   for m in $(modules); do
     echo "go test -race: $m"
-    (cd "$m" && go test -race -shuffle=on -timeout 10m ./...) 2>&1 | tee -a "$scratch/gotest" || status=1
+    (cd "$m" && go test -race -shuffle=on -timeout 15m ./...) 2>&1 | tee -a "$scratch/gotest" || status=1
   done
   [ "$status" = 0 ] || fail "go test failed; its FAIL lines are above"
 }
