@@ -4,6 +4,7 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -177,6 +178,86 @@ func TestSeveralSlots(t *testing.T) {
 	w.client = w.dial()
 	if _, opened, err := w.client.Decrypt(ctx, sealed, DecryptOptions{AnyKey: true}); err != nil || opened.Key == "payments/cards" {
 		t.Errorf("any key, the first denied: %+v, %v", opened, err)
+	}
+}
+
+// foreign is a Wrapper of a key that nobody has.
+type foreign struct {
+	domain wire.DomainID
+	n      byte
+}
+
+func (f foreign) Wrap(ctx context.Context, dek []byte) (envelope.Slot, error) {
+	k, err := envelope.NewLeafKey(envelope.Ref{Domain: f.domain, KeyID: wire.KeyID{f.n}, Version: uint64(f.n)}, make([]byte, 32))
+	if err != nil {
+		return envelope.Slot{}, err
+	}
+	defer k.Wipe()
+	return k.Wrap(ctx, dek)
+}
+
+// TestHeaderOfManyKeys: however many slots storage puts into a header, the expected
+// names are asked for once, and what that tells is kept.
+func TestHeaderOfManyKeys(t *testing.T) {
+	w := newWorld(t)
+	w.domain.AddKey("hr/salaries")
+	var also []envelope.Wrapper
+	for i := range envelope.MaxSlots - 2 {
+		also = append(also, foreign{w.domain.ID(), byte(i + 1)})
+	}
+	planted, err := envelope.Encrypt(t.Context(), foreign{w.domain.ID(), 200}, []byte("4111"), envelope.Options{Also: also})
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := DecryptOptions{Keys: []string{"payments/cards", "hr/salaries", "hr/salaries"}}
+	for range 3 {
+		if _, _, err := w.client.Decrypt(t.Context(), planted, options); !errors.Is(err, ErrUnexpectedKey) {
+			t.Fatalf("Decrypt = %v", err)
+		}
+	}
+	if all := w.server.Requests(); len(all) != 1 || len(all[0].Items) != 2 {
+		t.Errorf("%d requests", len(all))
+	}
+	good, err := envelope.Encrypt(t.Context(), foreign{w.domain.ID(), 200}, []byte("4111"), envelope.Options{
+		Also: append(also, w.client.Sealing("hr/salaries", EncryptOptions{})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.forget()
+	if _, opened, err := w.client.Decrypt(t.Context(), good, options); err != nil || opened.Key != "hr/salaries" {
+		t.Errorf("the last slot is right: %+v, %v", opened, err)
+	}
+}
+
+// forget removes the pins and opens the profile anew.
+func (w *world) forget() {
+	w.t.Helper()
+	if err := os.Remove(filepath.Join(w.profile.Dir, keep.FilePins)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.client = w.dial()
+}
+
+// TestPinnedAndDenied: a slot whose key policy refuses keeps nobody from another
+// one, also when both are known.
+func TestPinnedAndDenied(t *testing.T) {
+	w := newWorld(t)
+	w.domain.AddKey("hr/salaries")
+	sealed, err := envelope.Encrypt(t.Context(), w.client.Sealing("payments/cards", EncryptOptions{}), []byte("4111"), envelope.Options{
+		Also: []envelope.Wrapper{w.client.Sealing("hr/salaries", EncryptOptions{})},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.domain.Set(w.key, func(k *fakeserver.Key) { k.Denied = "no policy allows it" })
+	options := DecryptOptions{Keys: []string{"payments/cards", "hr/salaries"}}
+	if _, opened, err := w.client.Decrypt(t.Context(), sealed, options); err != nil || opened.Key != "hr/salaries" {
+		t.Errorf("Decrypt: %+v, %v", opened, err)
+	}
+	_, opened, err := w.client.Decrypt(t.Context(), sealed, DecryptOptions{Keys: []string{"payments/cards"}})
+	if _, denied := errors.AsType[*DeniedError](err); !denied || opened != (Opened{}) {
+		t.Errorf("Decrypt: %+v, %v", opened, err)
 	}
 }
 

@@ -41,7 +41,8 @@ type Dir struct {
 
 	mu     sync.Mutex
 	pins   map[string]wire.KeyID
-	tokens *tokens // nil before they are read
+	names  map[wire.KeyID]string // pins by id
+	tokens *tokens               // nil before they are read
 }
 
 // New returns the Dir of a profile of the given domain. It reads nothing yet.
@@ -154,12 +155,7 @@ func (k *Dir) Pinned(name string) (wire.KeyID, bool) {
 func (k *Dir) NameOf(id wire.KeyID) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for name, have := range k.pins {
-		if have == id {
-			return name
-		}
-	}
-	return ""
+	return k.names[id]
 }
 
 // LoadPins reads the pins and adds those that the profile's owner wrote down.
@@ -171,8 +167,16 @@ func (k *Dir) LoadPins(owner map[string]wire.KeyID) error {
 	maps.Copy(pins, owner)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.pins = pins
+	k.pins, k.names = pins, byID(pins)
 	return nil
+}
+
+func byID(pins map[string]wire.KeyID) map[wire.KeyID]string {
+	out := make(map[wire.KeyID]string, len(pins))
+	for name, id := range pins {
+		out[id] = name
+	}
+	return out
 }
 
 func (k *Dir) readPins() (map[string]wire.KeyID, error) {
@@ -200,7 +204,8 @@ func (k *Dir) readPins() (map[string]wire.KeyID, error) {
 	return pins, nil
 }
 
-const maxPins = 1 << 20
+// maxPins bounds the file of pins in bytes: room for 20,000 of the longest names.
+const maxPins = 4 << 20
 
 // ParseKeyID reads a key id in hexadecimal.
 func ParseKeyID(s string) (wire.KeyID, error) {
@@ -212,22 +217,23 @@ func ParseKeyID(s string) (wire.KeyID, error) {
 }
 
 // Pin notes which id a server signed for a name. A name that has another id
-// already is refused: key ids are for ever, and a name that moves to another key
-// is how a ciphertext of the wrong key would come to be believed.
+// already, or an id that has another name, is refused: both are for ever, and a
+// name that moves to another key is how a ciphertext of the wrong key would come to
+// be believed.
 func (k *Dir) Pin(name string, id wire.KeyID) error {
-	if have, ok := k.Pinned(name); ok {
-		if have != id {
-			return fmt.Errorf("%w: key %s has another id than the one pinned", ErrUnexpectedKey, name)
-		}
-		return nil
+	k.mu.Lock()
+	known, err := pinned(k.pins, k.names, name, id)
+	k.mu.Unlock()
+	if known || err != nil {
+		return err
 	}
 	return Locked(k.dir, func() error {
 		pins, err := k.readPins()
 		if err != nil {
 			return err
 		}
-		if have, ok := pins[name]; ok && have != id {
-			return fmt.Errorf("%w: key %s has another id than the one pinned", ErrUnexpectedKey, name)
+		if _, err := pinned(pins, byID(pins), name, id); err != nil {
+			return err
 		}
 		pins[name] = id
 		out := pinsFile{Schema: schema, Keys: map[string]string{}}
@@ -238,12 +244,29 @@ func (k *Dir) Pin(name string, id wire.KeyID) error {
 		if err != nil {
 			return fmt.Errorf("keep pinned keys: %w", err)
 		}
+		// A larger file could not be read again.
+		if len(data) >= maxPins {
+			return fmt.Errorf("keep pinned keys: %d don't fit into %s", len(pins), FilePins)
+		}
 		if err := WriteFile(filepath.Join(k.dir, FilePins), append(data, '\n')); err != nil {
 			return fmt.Errorf("keep pinned keys: %w", err)
 		}
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.pins[name] = id
+		k.pins[name], k.names[id] = id, name
 		return nil
 	})
+}
+
+// pinned reports whether a name and an id are pinned to each other. One that is
+// pinned to another is an error.
+func pinned(pins map[string]wire.KeyID, names map[wire.KeyID]string, name string, id wire.KeyID) (bool, error) {
+	have, ok := pins[name]
+	if ok && have != id {
+		return false, fmt.Errorf("%w: key %s has another id than the one pinned", ErrUnexpectedKey, name)
+	}
+	if other, ok := names[id]; ok && other != name {
+		return false, fmt.Errorf("%w: key %s has the id that is pinned to %s", ErrUnexpectedKey, name, other)
+	}
+	return ok, nil
 }

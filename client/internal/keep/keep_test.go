@@ -97,6 +97,11 @@ func TestPins(t *testing.T) {
 			t.Errorf("Pin against the owner's list = %v", err)
 		}
 	}
+	for _, d := range []*Dir{a, b} {
+		if err := d.Pin("other/name", one); !errors.Is(err, ErrUnexpectedKey) || d.NameOf(one) != "k" {
+			t.Errorf("Pin of another name = %v", err)
+		}
+	}
 	for _, bad := range []string{
 		`{"schema":2,"keys":{}}`, `{"schema":1,"keys":{"k":"00"}}`, `{"schema":1,"keys":{"K":"00112233445566778899aabbccddeeff"}}`, `{"schema":1,"more":1}`, `x`,
 	} {
@@ -106,6 +111,37 @@ func TestPins(t *testing.T) {
 		if err := a.LoadPins(nil); err == nil {
 			t.Errorf("%s is read", bad)
 		}
+	}
+}
+
+// TestPinsAreBounded: a file that grew too large to be read would lock its owner
+// out of the profile.
+func TestPinsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	text := strings.Builder{}
+	for i := range 25000 {
+		fmt.Fprintf(&text, "%s\n    \"%0128d\": \"%032x\"", map[bool]string{true: "", false: ","}[i == 0], i, i)
+		if text.Len() > maxPins-400 {
+			break
+		}
+	}
+	data := "{\n  \"schema\": 1,\n  \"keys\": {" + text.String() + "\n  }\n}\n"
+	if err := os.WriteFile(filepath.Join(dir, FilePins), []byte(data), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := New(dir, domain())
+	if err := d.LoadPins(nil); err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	for i := range 5 {
+		failed = errors.Join(failed, d.Pin(fmt.Sprintf("%0128d", 30000+i), wire.KeyID{0xff, byte(i)}))
+	}
+	if failed == nil {
+		t.Error("pins have no bound")
+	}
+	if err := New(dir, domain()).LoadPins(nil); err != nil {
+		t.Errorf("the profile opens no more: %v", err)
 	}
 }
 
