@@ -93,7 +93,7 @@ func (f *Front) dumpParcels(ctx context.Context, domain wire.DomainID) ([]Parcel
 			return nil, err
 		}
 		after = p.Number
-		kind, _ := sealedType(p.Data)
+		kind, _ := ring.SealedType(p.Data)
 		out = append(out, ParcelDump{Mailbox: p.Mailbox.String(), Number: p.Number, Expires: p.Expires.UTC(), Type: kind, Size: len(p.Data)})
 	}
 }

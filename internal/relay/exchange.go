@@ -89,7 +89,7 @@ func (f *Front) exchange(c *call) error {
 	if err := f.read(c, wire.MaxSealedSize); err != nil {
 		return err
 	}
-	if c.seen.Type, ok = sealedType(c.body); !ok {
+	if c.seen.Type, ok = ring.SealedType(c.body); !ok {
 		return errMalformed
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), f.answerIn)
@@ -102,7 +102,7 @@ func (f *Front) exchange(c *call) error {
 	c.body = nil // it has been written; what waits needs no memory
 	select {
 	case data := <-answer:
-		f.ring.Add(ring.Passed{At: f.o.Clock.Now().UTC(), Address: c.from, What: "exchanged", Mailbox: c.seen.Mailbox, Type: outerType(data), Size: len(data), Status: http.StatusOK})
+		f.ring.Add(ring.Passed{At: f.o.Clock.Now().UTC(), Address: c.from, What: "exchanged", Mailbox: c.seen.Mailbox, Type: ring.OuterType(data), Size: len(data), Status: http.StatusOK})
 		return c.write(f, data)
 	case <-f.stopping:
 		return context.Canceled
@@ -162,7 +162,7 @@ func (f *Front) answer(c *call) error {
 	if len(c.body) == 0 {
 		return errMalformed
 	}
-	c.seen.Type = outerType(c.body)
+	c.seen.Type = ring.OuterType(c.body)
 	if own {
 		if !f.waiters.take(correlation, c.body) {
 			return errNoRoute

@@ -115,9 +115,9 @@ func FuzzShown(f *testing.F) {
 	f.Add([]byte("\x83\x78"))
 	f.Add([]byte("expires=1"))
 	f.Fuzz(func(t *testing.T, message []byte) {
-		kind, _ := sealedType(message)
-		for _, shown := range []string{kind, outerType(message)} {
-			if len(shown) > maxType || strings.ContainsFunc(shown, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		kind, _ := ring.SealedType(message)
+		for _, shown := range []string{kind, ring.OuterType(message)} {
+			if len(shown) > ring.MaxType || strings.ContainsFunc(shown, func(r rune) bool { return r <= ' ' || r > '~' }) {
 				t.Errorf("%q is shown of %x", shown, message)
 			}
 		}

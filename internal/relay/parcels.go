@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"claviger/internal/relay/ring"
 )
 
 // putParcel keeps a sealed message for a mailbox. Only servers on the board may:
@@ -24,7 +26,7 @@ func (f *Front) putParcel(c *call) error {
 		return refuse(http.StatusBadRequest, "malformed", "the parcel's end lies in the past, or too far ahead")
 	}
 	var ok bool
-	if c.seen.Type, ok = sealedType(c.body); !ok {
+	if c.seen.Type, ok = ring.SealedType(c.body); !ok {
 		return errMalformed
 	}
 	p := Parcel{Domain: c.domain, Mailbox: c.mailbox, Expires: expires, Data: c.body}

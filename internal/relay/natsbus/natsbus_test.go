@@ -20,7 +20,7 @@ import (
 	"claviger/internal/wire"
 )
 
-const generous = 30 * time.Second
+const generous = time.Minute
 
 func id(n byte) wire.DomainID { return wire.DomainID{n} }
 

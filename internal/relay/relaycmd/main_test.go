@@ -32,7 +32,7 @@ import (
 	"claviger/internal/wire"
 )
 
-const generous = 30 * time.Second
+const generous = time.Minute
 
 const someDomain = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
 

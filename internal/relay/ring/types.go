@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package relay
+package ring
 
 import (
 	"github.com/fxamacker/cbor/v2"
@@ -8,11 +8,11 @@ import (
 	"claviger/internal/wire"
 )
 
-// maxType bounds the outer type that is shown.
-const maxType = 64
+// MaxType bounds the outer type that is shown.
+const MaxType = 64
 
-// sealedType reads the outer type of a sealed message; false if it is none.
-func sealedType(message []byte) (string, bool) {
+// SealedType reads the outer type of a sealed message; false if it is none.
+func SealedType(message []byte) (string, bool) {
 	var outer wire.Sealed
 	if wire.Unmarshal(message, &outer, wire.MaxSealedSize) != nil || !printable(outer.Type) {
 		return "", false
@@ -20,9 +20,9 @@ func sealedType(message []byte) (string, bool) {
 	return outer.Type, true
 }
 
-// outerType reads what an answer shows of itself: a text, or the first element of
+// OuterType reads what an answer shows of itself: a text, or the first element of
 // an array, which is all that the relay can know of it. "" if it shows nothing.
-func outerType(message []byte) string {
+func OuterType(message []byte) string {
 	if len(message) > 0 && message[0]>>5 == 4 { // an array: its first element stands behind a head of 1 byte here
 		message = message[1:]
 	}
@@ -42,5 +42,5 @@ func printable(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= maxType
+	return s != "" && len(s) <= MaxType
 }
