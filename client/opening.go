@@ -80,7 +80,7 @@ func (o *Opening) choose(ctx context.Context, refs []envelope.Ref) ([]candidate,
 		if err != nil {
 			return nil, err
 		}
-		if pinned, unknown, _ = o.sort(refs); len(pinned) == 0 && denied != nil {
+		if pinned, _, _ = o.sort(refs); len(pinned) == 0 && denied != nil {
 			return nil, denied
 		}
 		unknown = nil
