@@ -118,6 +118,7 @@ func TestForbiddenImports(t *testing.T) {
 			bad: imp("github.com/cedar-policy/cedar-go/x/exp/ast"), good: imp("github.com/cedar-policy/cedar-go")},
 		{name: "cobra", check: onlyImport("github.com/spf13", false, "internal/cli"), bad: imp("github.com/spf13/cobra"), good: imp("flag")},
 		{name: "terminals", check: onlyImport("golang.org/x/term", false, "internal/cli"), bad: imp("golang.org/x/term"), good: imp("golang.org/x/sys/unix")},
+		{name: "NATS", check: onlyImport("github.com/nats-io", false, "internal/relay/natsbus"), bad: imp("github.com/nats-io/nats.go/jetstream"), good: imp("net/http")},
 		{name: "testify", check: onlyImport("github.com/stretchr", false), bad: imp("github.com/stretchr/testify/assert"), good: imp("github.com/google/go-cmp/cmp")},
 		{name: "HTTP at the choke point", check: neverIn("internal/keyserver", "net/http", "internal/keyserver/api", "internal/keyserver/keyservertest"),
 			path: "internal/keyserver/a.go", bad: imp("net/http"), good: imp("net")},
