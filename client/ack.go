@@ -4,15 +4,12 @@ package client
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"time"
 
 	"claviger/client/internal/leases"
 	"claviger/client/internal/trust"
 	"claviger/internal/transport"
-	"claviger/internal/wire"
 )
 
 const (
@@ -87,7 +84,7 @@ func (c *Client) payAll(ctx context.Context) bool {
 	debts := maps.Clone(c.debts)
 	c.mu.Unlock()
 	for server, o := range debts {
-		if c.net.acknowledge(ctx, server, c.mailbox, o) != nil {
+		if c.net.Acknowledge(ctx, server, c.mailbox, o) != nil {
 			continue
 		}
 		c.mu.Lock()
@@ -99,38 +96,4 @@ func (c *Client) payAll(ctx context.Context) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.debts) == 0
-}
-
-// acknowledge tells one server, by whichever way leads to it. What it answers is
-// unsigned and says no more than that the message came.
-func (n *network) acknowledge(ctx context.Context, server wire.ServerID, m *transport.Mailbox, o trust.Obeyed) error {
-	return n.each(ctx, func(w *way) error {
-		peers, err := n.introduced(ctx, w, false)
-		for _, p := range peers {
-			if p.Server != server {
-				continue
-			}
-			err := n.acknowledgeBy(ctx, w, p, m, o)
-			if err != nil && curable(w, err) {
-				if p, err = n.anew(ctx, w, p); err == nil && p.Server == server {
-					err = n.acknowledgeBy(ctx, w, p, m, o)
-				}
-			}
-			return err
-		}
-		return worse(unavailable(fmt.Errorf("%w: not at %s", errNotThere, w.address)), err)
-	})
-}
-
-var errNotThere = errors.New("the server that gave a lease is not to be found")
-
-func (n *network) acknowledgeBy(ctx context.Context, w *way, p *trust.Peer, m *transport.Mailbox, o trust.Obeyed) error {
-	sealed, err := n.view.Ack(p, m, o)
-	if err != nil {
-		return err
-	}
-	if _, err = n.send(ctx, w, p, sealed); err != nil {
-		return unavailable(err)
-	}
-	return nil
 }

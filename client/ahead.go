@@ -62,7 +62,7 @@ func (c *Client) fetchAhead(ctx context.Context, asks []leases.Ask) error {
 		l, err := c.accept(answer, i, ask)
 		if err == nil {
 			c.cache.Put(ask, l)
-		} else if final(err) {
+		} else if isDenied(err) {
 			c.cache.Drop(ask)
 		}
 	}

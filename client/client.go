@@ -12,15 +12,16 @@ import (
 	"claviger/client/internal/keep"
 	"claviger/client/internal/leases"
 	"claviger/client/internal/trust"
+	"claviger/client/internal/ways"
 	"claviger/internal/clock"
 	"claviger/internal/transport"
 	"claviger/internal/wire"
 )
 
 const (
-	// newsEvery is how often servers sign statements, and so how old the newest
-	// known one may be before a use of a key asks for the next.
-	newsEvery = 30 * time.Second
+	// newsEvery is how old the newest known statement may be before a use of a key
+	// asks for the next.
+	newsEvery = ways.StatementEvery
 	// newsWait bounds how long a use of a key waits for a statement, newsPause how
 	// soon it tries again after a failure. While a key's staleness bound lasts, a
 	// dead server costs no more than that.
@@ -53,7 +54,7 @@ type Client struct {
 	profile *Profile
 	options Options
 	view    *trust.View
-	net     *network
+	net     *ways.Network
 	kept    *keep.Dir
 	id      *identity
 	cache   *leases.Cache
@@ -132,8 +133,9 @@ func (c *Client) open() error {
 		return fmt.Errorf("open %s: %w", p.Dir, err)
 	}
 	c.members = c.view.Members().Newest
-	c.net, err = newNetwork(c.view, p.Addresses, c.kept, transport.Options{
-		Timeout: c.options.Timeout, Identity: c.id.certificate, Clock: c.options.Clock,
+	c.net, err = ways.New(c.view, ways.Options{
+		Addresses: p.Addresses, Tokens: c.kept,
+		Transport: transport.Options{Timeout: c.options.Timeout, Identity: c.id.certificate, Clock: c.options.Clock},
 	})
 	return err
 }
@@ -156,7 +158,7 @@ func (c *Client) Close() error {
 	}
 	c.cache.Close()
 	c.tasks.Wait()
-	c.net.close()
+	c.net.Close()
 	return c.receipt.Prune()
 }
 
@@ -203,15 +205,15 @@ func (c *Client) release(ctx context.Context, items []wire.Item) (*trust.Answer,
 		return nil, err
 	}
 	var out *trust.Answer
-	err = c.net.exchange(ctx, newTalk(
-		func(p *trust.Peer, hint int64) (*trust.Asked, error) {
+	err = c.net.Exchange(ctx, &ways.Talk{
+		Ask: func(p *trust.Peer, hint int64) (*trust.Asked, error) {
 			return c.view.Ask(p, id.trust, trust.Question{Items: items, Reason: c.options.Reason, TimeHint: hint, Mailbox: c.mailbox.ID()})
 		},
-		func(a *trust.Asked, answer []byte) (err error) {
+		Hear: func(a *trust.Asked, answer []byte) (err error) {
 			out, err = c.view.Answer(a, answer)
 			return err
 		},
-	))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +231,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 	if c.isClosed() {
 		return ErrClosed
 	}
-	err := c.net.news(ctx)
+	err := c.net.News(ctx)
 	if errors.Is(err, ErrStale) && c.cache.Len() == 0 {
 		return nil // nothing was asked yet, so nothing can have been revoked under us
 	}

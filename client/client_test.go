@@ -121,11 +121,12 @@ func TestFailover(t *testing.T) {
 			two := w.domain.Server("two")
 			sealed := w.seal("4111")
 			w.client = w.dial(w.server, two)
+			second := w.client.net.Order()[1]
 			spoil(w.server)
 			if err := w.open(sealed); err != nil {
 				t.Fatal(err)
 			}
-			if w.client.net.order()[0] != w.client.net.ways[1] {
+			if w.client.net.Order()[0] != second {
 				t.Error("the server that answered is not asked first")
 			}
 			two.Lie.Refuse = errDown
@@ -153,10 +154,10 @@ func TestDescriptorEnds(t *testing.T) {
 	w := newWorld(t)
 	w.domain.Set(w.key, func(k *fakeserver.Key) { k.Lease = 60 })
 	sealed := w.seal("4111")
-	at := w.client.net.ways[0]
-	peer := at.peers[0]
+	at := w.client.net.Order()[0]
+	peer := at.Peers()[0]
 	w.advance(5 * time.Hour)
-	if err := w.open(sealed); err != nil || at.peers[0] != peer {
+	if err := w.open(sealed); err != nil || at.Peers()[0] != peer {
 		t.Fatalf("introduced again too early, or %v", err)
 	}
 	w.advance(20 * time.Hour)
@@ -164,7 +165,7 @@ func TestDescriptorEnds(t *testing.T) {
 	if w.client.view.Usable(peer) {
 		t.Error("a descriptor is usable after its end")
 	}
-	if _, err := w.client.net.introduced(t.Context(), at, false); err != nil || at.peers[0] == peer {
+	if err := w.client.net.Introduce(t.Context()); err != nil || at.Peers()[0] == peer {
 		t.Errorf("not introduced again: %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
+	"claviger/client/internal/ways"
 	"claviger/internal/clock"
 	"claviger/internal/members"
 	"claviger/internal/secret"
@@ -134,95 +135,58 @@ func enrol(ctx context.Context, p *Profile, in *wire.Invite, o EnrollOptions) (e
 // begins with the first chain that leads to it.
 func (d *draft) redeem(ctx context.Context, o EnrollOptions) error {
 	d.SaveToken(d.invite.SendToken)
-	n := &network{tokens: d.Dir}
-	defer n.close()
-	var failed error
-	for _, address := range d.profile.Addresses {
-		w, err := newWay(address, d.profile.domain, transport.Options{Timeout: o.Timeout, Clock: o.Clock})
-		if err != nil {
-			return fmt.Errorf("enroll: %w", err)
-		}
-		n.ways = append(n.ways, w)
+	n, err := ways.Meet(ctx, d.profile.domain, ways.Options{
+		Addresses: d.profile.Addresses, Tokens: d.Dir, Transport: transport.Options{Timeout: o.Timeout, Clock: o.Clock},
+	}, func(introduction []byte) (*trust.View, error) { return d.believe(introduction, o.Clock) })
+	if err != nil {
+		return fmt.Errorf("enroll: %w", err)
 	}
-	for _, w := range n.ways {
-		if err := d.meet(ctx, w, o.Clock); err != nil {
-			failed = worse(failed, err)
-			continue
-		}
-		n.view = d.view
-		n.prefer(w)
-		break
-	}
-	if d.view == nil {
-		return fmt.Errorf("enroll: %w", failed)
-	}
+	defer n.Close()
 	if err := d.join(ctx, n); err != nil {
-		if !final(err) {
-			err = worse(failed, err)
-		}
 		return fmt.Errorf("enroll: %w", err)
 	}
 	return nil
 }
 
 // join gets what makes the profile complete.
-func (d *draft) join(ctx context.Context, n *network) error {
+func (d *draft) join(ctx context.Context, n *ways.Network) error {
 	if d.profile.CertFile != "" {
 		return d.adopt(ctx, n)
 	}
 	return d.certify(ctx, n)
 }
 
-// meet takes the first introduction that is believed: its chain must lead to the
-// domain id of the invite and hold the link that the invite names.
-func (d *draft) meet(ctx context.Context, w *way, clk clock.Clock) error {
-	all, err := w.carrier.Introductions(ctx)
-	if err != nil {
-		return unavailable(err)
-	}
-	failed := unavailable(fmt.Errorf("no server of the domain is at %s", w.address))
-	for i, data := range all[:min(len(all), wire.MaxBoardServers)] {
-		err := d.believe(data, clk)
-		if err == nil {
-			return nil
-		}
-		if i == 0 || rank(err) > rank(failed) {
-			failed = err
-		}
-	}
-	return failed
-}
-
-// believe begins the View with the member chain of an introduction.
-func (d *draft) believe(data []byte, clk clock.Clock) error {
+// believe begins the View with the member chain of an introduction: it must lead
+// to the domain id of the invite and hold the link that the invite names.
+func (d *draft) believe(data []byte, clk clock.Clock) (*trust.View, error) {
 	in, err := wire.ParseIntroduction(data)
 	if err != nil {
-		return fmt.Errorf("%w: introduction: %w", ErrIntegrity, err)
+		return nil, fmt.Errorf("%w: introduction: %w", ErrIntegrity, err)
 	}
 	state, err := members.Verify(in.Members, d.profile.domain)
 	if err != nil {
-		return fmt.Errorf("%w: introduction: %w", ErrIntegrity, err)
+		return nil, fmt.Errorf("%w: introduction: %w", ErrIntegrity, err)
 	}
 	// Security: else a chain from before the invite was made, in which a fenced
 	// server still serves, would do for a newcomer.
 	if !state.Contains(d.invite.Members) {
-		return fmt.Errorf("introduction: %w: membership is older than the invite", ErrRollback)
+		return nil, fmt.Errorf("introduction: %w: membership is older than the invite", ErrRollback)
 	}
 	view, err := trust.New(trust.Options{
 		Domain: d.profile.domain, Demo: d.profile.Demo, Members: in.Members, Keeper: d.Dir, Clock: clk,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := d.SaveMembers(state.Chain); err != nil {
-		return err
+		return nil, err
 	}
 	d.view = view
-	return nil
+	return view, nil
 }
 
 // certify gets a certificate for a new key under the invite.
-func (d *draft) certify(ctx context.Context, n *network) error {
+func (d *draft) certify(ctx context.Context, n *ways.Network) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("make key: %w", err)
@@ -230,20 +194,20 @@ func (d *draft) certify(ctx context.Context, n *network) error {
 	seed := ed25519.NewKeyFromSeed(d.invite.Seed)
 	defer secret.Wipe(seed)
 	var got *trust.Enrolled
-	t := newTalk(
-		func(p *trust.Peer, hint int64) (*trust.Asked, error) {
+	t := &ways.Talk{
+		Ask: func(p *trust.Peer, hint int64) (*trust.Asked, error) {
 			return d.view.Enrol(p, d.invite, seed, key, hint)
 		},
-		func(a *trust.Asked, answer []byte) (err error) {
+		Hear: func(a *trust.Asked, answer []byte) (err error) {
 			got, err = d.view.Enrolled(a, answer, key)
 			return err
 		},
-	)
-	err = n.exchange(ctx, t)
-	if len(t.asked) > 0 && errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+	}
+	err = n.Exchange(ctx, t)
+	if t.Lost() && errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		// The invite may be used up and the answer lost. The same message gets the same
 		// answer once more; nobody else can ask for it.
-		err = n.exchange(ctx, t)
+		err = n.Exchange(ctx, t)
 	}
 	if err != nil {
 		return err
@@ -264,12 +228,8 @@ func (d *draft) certify(ctx context.Context, n *network) error {
 
 // adopt makes a profile for a certificate of somebody else's CA: the files must
 // fit the invite's client, and the server must be one of the domain.
-func (d *draft) adopt(ctx context.Context, n *network) error {
-	err := n.each(ctx, func(w *way) error {
-		_, err := n.introducedOne(ctx, w)
-		return err
-	})
-	if err != nil {
+func (d *draft) adopt(ctx context.Context, n *ways.Network) error {
+	if err := n.Introduce(ctx); err != nil {
 		return err
 	}
 	for _, name := range []*string{&d.profile.CertFile, &d.profile.KeyFile} {
@@ -279,6 +239,6 @@ func (d *draft) adopt(ctx context.Context, n *network) error {
 		}
 		*name = full
 	}
-	_, err = loadIdentity(d.profile.CertFile, d.profile.KeyFile, d.profile.Client)
+	_, err := loadIdentity(d.profile.CertFile, d.profile.KeyFile, d.profile.Client)
 	return err
 }

@@ -8,7 +8,7 @@ import (
 
 	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
-	"claviger/internal/transport"
+	"claviger/client/internal/ways"
 )
 
 // Errors that a program may want to tell apart with errors.Is. Those of package
@@ -29,15 +29,15 @@ var (
 	ErrDemo = trust.ErrDemo
 	// ErrUnavailable means that no server gave an answer that counts. What a
 	// server says unsigned is in the error's text and not to be relied on.
-	ErrUnavailable = errors.New("no server gave an answer")
+	ErrUnavailable = ways.ErrUnavailable
 	// ErrSendToken means that a relay or directory takes nothing from this client: it
 	// has no send token, or rested for so long that its last one is of no use. Ask a
 	// server at its own address once, or enrol with a new invite. It comes with
 	// ErrUnavailable.
-	ErrSendToken = errors.New("the relay takes nothing without a send token of the domain: ask a server at its own address once, or enroll with a new invite")
+	ErrSendToken = ways.ErrSendToken
 	// ErrNeedsDirect means that a call can't go over relays and directories: give
 	// the profile the host:port of a server.
-	ErrNeedsDirect = errors.New("this needs a server's own address: add its host:port to the profile's addresses")
+	ErrNeedsDirect = ways.ErrNeedsDirect
 	// ErrUnexpectedKey means that a ciphertext, or a server's answer, is of another
 	// key or partition than the ones named.
 	ErrUnexpectedKey = keep.ErrUnexpectedKey
@@ -77,44 +77,12 @@ func (e *DeniedError) Error() string {
 	return fmt.Sprintf("%s may not %s with key %s: %s", e.Client, e.Operation, e.Key, e.Reason)
 }
 
+func isDenied(err error) bool {
+	_, denied := errors.AsType[*DeniedError](err)
+	return denied
+}
+
 // Is makes errors.Is(err, ErrRevoked) true for the reasons that mean it.
 func (e *DeniedError) Is(target error) bool {
 	return target == ErrRevoked && (e.Reason == "the client is revoked" || e.Reason == "everything is revoked")
-}
-
-// unavailable marks an error of the way to a server.
-func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
-
-// rank orders errors of several servers by how much the caller has to know of
-// them.
-func rank(err error) int {
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, ErrIntegrity):
-		return 4
-	case errors.Is(err, ErrRollback):
-		return 3
-	case errors.Is(err, ErrUnavailable):
-		return 1
-	}
-	return 2
-}
-
-// worse returns the error that ranks higher, the first of equals.
-func worse(a, b error) error {
-	if rank(b) > rank(a) {
-		return b
-	}
-	return a
-}
-
-// refusedStatus reports an unsigned refusal that a new introduction or another
-// time in the request might cure.
-func refusedStatus(err error) (status int, ok bool) {
-	refusal, ok := errors.AsType[*transport.Error](err)
-	if !ok {
-		return 0, false
-	}
-	return refusal.Status, true
 }

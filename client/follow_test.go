@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"claviger/client/internal/ways"
 	"claviger/envelope"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/wire"
@@ -79,7 +80,7 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world, p *pushing)) {
 		w.t = t
 		w.client = w.dial()
 		p := newPushing(faked{w.server})
-		reroute(w.client, &way{address: "push", carrier: p})
+		reroute(w.client, &ways.Way{Address: "push", Carrier: p})
 		f(t, w, p)
 	})
 }
@@ -165,7 +166,7 @@ func TestFollowerEnds(t *testing.T) {
 func TestSwallowedStatements(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, quiet *pushing) {
 		honest := newPushing(faked{w.server})
-		reroute(w.client, append(w.client.net.order(), &way{address: "honest", carrier: honest})...)
+		reroute(w.client, append(w.client.net.Order(), &ways.Way{Address: "honest", Carrier: honest})...)
 		w.seal("4111")
 		settle()
 		old, err := w.server.Statement(t.Context())

@@ -335,7 +335,7 @@ func TestMembership(t *testing.T) {
 	}
 	before := w.domain.Members().Chain
 	w.domain.Change(members.KindFence, members.Fence{Server: w.server.ID(), Reason: "stolen"})
-	reroute(w.client, append(w.client.net.order(), wayTo(two))...)
+	reroute(w.client, append(w.client.net.Order(), wayTo(two))...)
 	if err := w.client.Refresh(t.Context()); err != nil {
 		t.Fatalf("Refresh at the second server: %v", err)
 	}
@@ -350,7 +350,7 @@ func TestMembership(t *testing.T) {
 		t.Errorf("from the fenced server: %v", err)
 	}
 	// Calls that nobody signs must not reach it either.
-	if _, err := w.client.net.introduced(t.Context(), w.client.net.ways[0], false); !errors.Is(err, ErrIntegrity) {
+	if err := w.client.net.Introduce(t.Context()); !errors.Is(err, ErrIntegrity) {
 		t.Errorf("a fenced server introduces itself: %v", err)
 	}
 	w.server.Lie.Introduction = func(in *wire.Introduction) { in.Members = before }
@@ -394,13 +394,13 @@ func TestOvertakenAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.seal("introduces the server")
-		at := w.client.net.ways[0]
+		at := w.client.net.Order()[0]
 		ask := sealAsk("payments/cards", EncryptOptions{Partition: []byte("p")})
-		asked, err := w.client.view.Ask(at.peers[0], id.trust, trust.Question{Items: []wire.Item{itemOf(ask)}})
+		asked, err := w.client.view.Ask(at.Peers()[0], id.trust, trust.Question{Items: []wire.Item{itemOf(ask)}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		message, err := at.carrier.Exchange(t.Context(), transport.Peer{}, asked.Sealed)
+		message, err := at.Carrier.Exchange(t.Context(), transport.Peer{}, asked.Sealed)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"claviger/client/internal/leases"
+	"claviger/client/internal/ways"
 	"claviger/internal/clock"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/testkit/fakeserver"
@@ -82,24 +83,22 @@ func (w *world) dial(servers ...*fakeserver.Server) *Client {
 	if len(servers) == 0 {
 		servers = []*fakeserver.Server{w.server}
 	}
-	var ways []*way
+	var all []*ways.Way
 	for _, s := range servers {
-		ways = append(ways, wayTo(s))
+		all = append(all, wayTo(s))
 	}
-	reroute(c, ways...)
+	reroute(c, all...)
 	return c
 }
 
 // reroute gives a client other ways.
-func reroute(c *Client, ways ...*way) {
-	c.net.mu.Lock()
-	defer c.net.mu.Unlock()
-	c.net.ways, c.net.preferred = ways, nil
+func reroute(c *Client, all ...*ways.Way) {
+	c.net.Use(all...)
 }
 
 // wayTo leads to servers without a network between.
-func wayTo(servers ...*fakeserver.Server) *way {
-	return &way{address: "fake", carrier: faked(servers)}
+func wayTo(servers ...*fakeserver.Server) *ways.Way {
+	return &ways.Way{Address: "fake", Carrier: faked(servers)}
 }
 
 // all ends every lease.

@@ -92,7 +92,7 @@ func (c *Client) fetch(ctx context.Context, ask leases.Ask) (*leases.Lease, erro
 	}
 	defer answer.Wipe()
 	l, err := c.accept(answer, 0, ask)
-	if _, denied := errors.AsType[*DeniedError](err); denied {
+	if isDenied(err) {
 		// What a server takes back is gone, whatever time was left.
 		c.cache.Drop(ask)
 	}

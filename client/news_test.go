@@ -7,6 +7,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"claviger/client/internal/ways"
 )
 
 // TestBusyClientHearsRevocation: whoever always asks for new keys hears of what
@@ -45,7 +47,7 @@ func TestHeldStatements(t *testing.T) {
 	}
 	w.domain.AddKey("payments/other")
 	w.domain.Revoke(w.key.Revocation)
-	reroute(w.client, &way{address: "mute", carrier: mute{faked{w.server}}})
+	reroute(w.client, &ways.Way{Address: "mute", Carrier: mute{faked{w.server}}})
 	for n := range 61 {
 		w.advance(15 * time.Second)
 		if _, err := w.client.Encrypt(t.Context(), "payments/other", nil, EncryptOptions{Partition: []byte{byte(n)}}); err != nil {

@@ -35,7 +35,7 @@ func (o *Opening) with(ctx context.Context, refs []envelope.Ref, f func(*envelop
 	}
 	for _, chosen := range all {
 		err = o.use(ctx, chosen, f)
-		if _, denied := errors.AsType[*DeniedError](err); !denied {
+		if !isDenied(err) {
 			break
 		}
 	}

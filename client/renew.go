@@ -16,6 +16,7 @@ import (
 
 	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
+	"claviger/client/internal/ways"
 	"claviger/internal/secret"
 )
 
@@ -48,13 +49,13 @@ func (c *Client) Renew(ctx context.Context) error {
 		return fmt.Errorf("renew certificate: %w", err)
 	}
 	var got *trust.Enrolled
-	err = c.net.exchange(ctx, newTalk(
-		func(p *trust.Peer, hint int64) (*trust.Asked, error) { return c.view.Renew(p, id.trust, key, hint) },
-		func(a *trust.Asked, answer []byte) (err error) {
+	err = c.net.Exchange(ctx, &ways.Talk{
+		Ask: func(p *trust.Peer, hint int64) (*trust.Asked, error) { return c.view.Renew(p, id.trust, key, hint) },
+		Hear: func(a *trust.Asked, answer []byte) (err error) {
 			got, err = c.view.Enrolled(a, answer, key)
 			return err
 		},
-	))
+	})
 	if err != nil {
 		return fmt.Errorf("renew certificate: %w", err)
 	}
@@ -64,7 +65,7 @@ func (c *Client) Renew(ctx context.Context) error {
 	if err := c.writeRenewal(key, got.Chain); err != nil {
 		return fmt.Errorf("renew certificate: %w", err)
 	}
-	c.net.refresh()
+	c.net.Refresh()
 	return nil
 }
 

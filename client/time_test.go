@@ -43,7 +43,7 @@ func TestOneServersClockIsNotAnothers(t *testing.T) {
 			w.server.Lie.Grant = func(g *wire.Grant) { g.Issued = issued }
 			sealed := w.seal("4111")
 			w.server.Lie = fakeserver.Lies{Refuse: errDown}
-			reroute(w.client, w.client.net.ways[0], wayTo(two))
+			reroute(w.client, w.client.net.Order()[0], wayTo(two))
 			if err := w.open(sealed); err != nil {
 				t.Errorf("Decrypt at the second server: %v", err)
 			}

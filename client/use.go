@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"claviger/client/internal/ways"
 	"claviger/internal/wire"
 )
 
@@ -33,7 +34,7 @@ func (c *Client) Keys(ctx context.Context) ([]KeyInfo, error) {
 		return nil, ErrClosed
 	}
 	c.renewIfDue(ctx)
-	data, err := c.net.call(ctx, http.MethodGet, "/v1/keys", nil, maxKeysAnswer)
+	data, err := c.net.Call(ctx, http.MethodGet, "/v1/keys", nil, maxKeysAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
@@ -42,7 +43,7 @@ func (c *Client) Keys(ctx context.Context) ([]KeyInfo, error) {
 		Keys   []KeyInfo `json:"keys"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil || answer.Schema != schema {
-		return nil, fmt.Errorf("list keys: %w", unavailable(wire.ErrMalformed))
+		return nil, fmt.Errorf("list keys: %w", ways.Unavailable(wire.ErrMalformed))
 	}
 	return answer.Keys, nil
 }
@@ -104,7 +105,7 @@ func (c *Client) Use(ctx context.Context, items []UseItem) ([]UseResult, error) 
 	if err != nil {
 		return nil, fmt.Errorf("use keys: %w", err)
 	}
-	data, err := c.net.call(ctx, http.MethodPost, "/v1/use", body, maxUseAnswer)
+	data, err := c.net.Call(ctx, http.MethodPost, "/v1/use", body, maxUseAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("use keys: %w", err)
 	}
@@ -115,7 +116,7 @@ func (c *Client) Use(ctx context.Context, items []UseItem) ([]UseResult, error) 
 		} `json:"items"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil || len(answer.Items) != len(items) {
-		return nil, fmt.Errorf("use keys: %w", unavailable(wire.ErrMalformed))
+		return nil, fmt.Errorf("use keys: %w", ways.Unavailable(wire.ErrMalformed))
 	}
 	out := make([]UseResult, len(items))
 	for i, got := range answer.Items {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"claviger/client/internal/keep"
+	"claviger/client/internal/ways"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/transport"
 	"claviger/internal/wire"
@@ -57,7 +58,7 @@ func TestBoard(t *testing.T) {
 			w := newWorld(t)
 			two := w.domain.Server("two")
 			w.client.kept.SaveToken(token(1))
-			reroute(w.client, &way{address: "board", carrier: &board{faked: faked{w.server, two}}})
+			reroute(w.client, &ways.Way{Address: "board", Carrier: &board{faked: faked{w.server, two}}})
 			w.seal("introduces both")
 			spoil(w.server)
 			w.server.Restart()
@@ -83,7 +84,7 @@ func TestBoard(t *testing.T) {
 func TestCallsNeedDirectWay(t *testing.T) {
 	w := newWorld(t)
 	w.client.kept.SaveToken(token(1))
-	reroute(w.client, &way{address: "board", carrier: &board{faked: faked{w.server}}})
+	reroute(w.client, &ways.Way{Address: "board", Carrier: &board{faked: faked{w.server}}})
 	w.seal("4111")
 	_, keys := w.client.Keys(t.Context())
 	_, use := w.client.Use(t.Context(), []UseItem{{Operation: "mac", Key: "k"}})
@@ -97,7 +98,7 @@ func TestCallsNeedDirectWay(t *testing.T) {
 func TestSendTokens(t *testing.T) {
 	w := newWorld(t)
 	b := &board{faked: faked{w.server}, key: token(1)}
-	reroute(w.client, &way{address: "board", carrier: b})
+	reroute(w.client, &ways.Way{Address: "board", Carrier: b})
 	if _, err := w.client.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); !errors.Is(err, ErrSendToken) || !errors.Is(err, ErrUnavailable) || len(b.seen) > 0 {
 		t.Fatalf("without a token: %v after %d tries", err, len(b.seen))
 	}
@@ -115,10 +116,10 @@ func TestSendTokens(t *testing.T) {
 	if _, err := w.client.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); !errors.Is(err, ErrSendToken) {
 		t.Errorf("with two old tokens: %v", err)
 	}
-	reroute(w.client, append(w.client.net.order(), wayTo(w.server))...) // directly, once
+	reroute(w.client, append(w.client.net.Order(), wayTo(w.server))...) // directly, once
 	w.seal("4111")
 	again := w.dial()
-	reroute(again, &way{address: "board", carrier: b})
+	reroute(again, &ways.Way{Address: "board", Carrier: b})
 	if _, err := again.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil {
 		t.Errorf("with the token that came by another way: %v", err)
 	}
@@ -142,11 +143,19 @@ func TestLostAnswer(t *testing.T) {
 	b := &board{faked: faked{w.server}, lose: 1}
 	d := &draft{Dir: keep.New(dir, p.domain), profile: p, invite: in}
 	d.SaveToken(token(1))
-	at := &way{address: "board", carrier: b}
-	if err := d.meet(t.Context(), at, w.clock); err != nil {
+	at := &ways.Way{Address: "board", Carrier: b}
+	introductions, err := b.Introductions(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	n := &network{view: d.view, tokens: d.Dir, ways: []*way{at}}
+	if _, err := d.believe(introductions[0], w.clock); err != nil {
+		t.Fatal(err)
+	}
+	n, err := ways.New(d.view, ways.Options{Addresses: in.Addresses, Tokens: d.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Use(at)
 	if err := d.certify(t.Context(), n); len(b.asked) != 2 || !bytes.Equal(b.asked[0], b.asked[1]) {
 		t.Errorf("%d messages, and not the same twice: %v", len(b.asked), err)
 	}
@@ -156,12 +165,15 @@ func TestLostAnswer(t *testing.T) {
 func TestWays(t *testing.T) {
 	w := newWorld(t)
 	addresses := []string{"host:1", "https://relay.example", "file://" + filepath.ToSlash(t.TempDir())}
-	n, err := newNetwork(w.client.view, addresses, w.client.kept, transport.Options{})
-	if err != nil || len(n.ways) != 3 || !n.ways[0].direct() || n.ways[1].direct() || n.ways[2].direct() {
-		t.Fatalf("%v", err)
+	n, err := ways.New(w.client.view, ways.Options{Addresses: addresses})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := n.Order(); len(all) != 3 || !all[0].Direct() || all[1].Direct() || all[2].Direct() {
+		t.Errorf("%d ways, or of another kind", len(all))
 	}
 	for _, bad := range []string{"", "host", "http://relay.example", "file://relative", "https://u@relay"} {
-		if _, err := newNetwork(w.client.view, []string{bad}, w.client.kept, transport.Options{}); !errors.Is(err, transport.ErrAddress) {
+		if _, err := ways.New(w.client.view, ways.Options{Addresses: []string{bad}}); !errors.Is(err, transport.ErrAddress) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

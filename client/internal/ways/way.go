@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package client
+package ways
 
 import (
 	"context"
@@ -15,16 +15,16 @@ import (
 	"claviger/internal/wire"
 )
 
-// carrier takes sealed messages to one server or several, whatever lies between:
+// Carrier takes sealed messages to one server or several, whatever lies between:
 // a direct connection, a relay, a directory. Nothing that comes back is believed
 // here.
-type carrier interface {
+type Carrier interface {
 	Introductions(ctx context.Context) ([][]byte, error)
 	Exchange(ctx context.Context, to transport.Peer, sealed []byte) ([]byte, error)
 	Statements(ctx context.Context) ([][]byte, error)
 }
 
-// follower is a carrier that tells of each new statement.
+// follower is a [Carrier] that tells of each new statement.
 type follower interface {
 	Follow(ctx context.Context) iter.Seq2[[]byte, error]
 }
@@ -39,52 +39,60 @@ type line interface {
 
 var (
 	_ line     = transport.DirectWay{}
-	_ carrier  = transport.DirectWay{}
-	_ carrier  = (*transport.Relay)(nil)
-	_ carrier  = (*transport.Directory)(nil)
+	_ Carrier  = transport.DirectWay{}
+	_ Carrier  = (*transport.Relay)(nil)
+	_ Carrier  = (*transport.Directory)(nil)
 	_ follower = transport.DirectWay{}
 	_ follower = (*transport.Relay)(nil)
 	_ follower = (*transport.Directory)(nil)
 )
 
-// way is one address with the servers that were found there.
-type way struct {
-	address string
-	carrier carrier
+// Way is one address with the servers that were found there.
+type Way struct {
+	Address string
+	Carrier Carrier
 
 	mu    sync.Mutex
 	peers []*trust.Peer // the one that answered last first
 }
 
-// newWay reads an address: host:port, https://relay[#pin] or file:///directory.
-func newWay(address string, domain wire.DomainID, o transport.Options) (*way, error) {
+// NewWay reads an address: host:port, https://relay[#pin] or file:///directory.
+func NewWay(address string, domain wire.DomainID, o transport.Options) (*Way, error) {
 	a, err := transport.ParseAddress(address)
 	if err != nil {
 		return nil, err
 	}
-	w := &way{address: a.String()}
+	w := &Way{Address: a.String()}
 	switch a.Kind {
 	case transport.KindRelay:
-		w.carrier, err = transport.NewRelay(a, domain, o)
+		w.Carrier, err = transport.NewRelay(a, domain, o)
 	case transport.KindDirectory:
-		w.carrier, err = transport.NewDirectory(a, domain, o)
+		w.Carrier, err = transport.NewDirectory(a, domain, o)
 	default:
 		var direct *transport.Direct
 		if direct, err = transport.NewDirect(address, o); err == nil {
-			w.carrier = direct.Way()
+			w.Carrier = direct.Way()
 		}
 	}
 	return w, err
 }
 
-// direct reports whether the way leads to a server itself.
-func (w *way) direct() bool {
-	_, ok := w.carrier.(line)
+// Direct reports whether the way leads to a server itself.
+func (w *Way) Direct() bool {
+	_, ok := w.Carrier.(line)
 	return ok
 }
 
+// Peers are the servers that were found there and believed, the one that answered
+// last first.
+func (w *Way) Peers() []*trust.Peer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.peers)
+}
+
 // prefer has a server asked first next time.
-func (w *way) prefer(server wire.ServerID) {
+func (w *Way) prefer(server wire.ServerID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if at := slices.IndexFunc(w.peers, func(p *trust.Peer) bool { return p.Server == server }); at > 0 {
@@ -95,8 +103,8 @@ func (w *way) prefer(server wire.ServerID) {
 
 // hint asks what time a server thinks it is. A lie costs the next request and
 // nothing else.
-func (w *way) hint(ctx context.Context, server wire.ServerID) int64 {
-	all, err := w.carrier.Statements(ctx)
+func (w *Way) hint(ctx context.Context, server wire.ServerID) int64 {
+	all, err := w.Carrier.Statements(ctx)
 	if err != nil {
 		return 0
 	}
@@ -111,23 +119,23 @@ func (w *way) hint(ctx context.Context, server wire.ServerID) int64 {
 // introduced returns the servers that the way leads to and that are believed,
 // from new introductions if there is none that is usable or anew says so. With
 // servers, an error is about others that were not believed.
-func (n *network) introduced(ctx context.Context, w *way, anew bool) ([]*trust.Peer, error) {
+func (n *Network) introduced(ctx context.Context, w *Way, anew bool) ([]*trust.Peer, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.peers = slices.DeleteFunc(slices.Clone(w.peers), func(p *trust.Peer) bool { return !n.view.Usable(p) })
 	if len(w.peers) > 0 && !anew {
 		return w.peers, nil
 	}
-	all, err := w.carrier.Introductions(ctx)
+	all, err := w.Carrier.Introductions(ctx)
 	if err != nil {
 		w.peers = nil
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	peers, failed := n.believe(all)
 	if len(peers) == 0 && failed == nil {
-		failed = unavailable(fmt.Errorf("no server of the domain is at %s", w.address))
+		failed = Unavailable(fmt.Errorf("no server of the domain is at %s", w.Address))
 	}
-	if l, ok := w.carrier.(line); ok && len(peers) > 0 {
+	if l, ok := w.Carrier.(line); ok && len(peers) > 0 {
 		l.Pin(peers[0].Descriptor.TLS)
 	}
 	w.peers = inOrder(peers, w.peers)
@@ -135,11 +143,11 @@ func (n *network) introduced(ctx context.Context, w *way, anew bool) ([]*trust.P
 }
 
 // believe judges introductions. A server that lies keeps nobody from another.
-func (n *network) believe(all [][]byte) (peers []*trust.Peer, failed error) {
+func (n *Network) believe(all [][]byte) (peers []*trust.Peer, failed error) {
 	for _, data := range all[:min(len(all), wire.MaxBoardServers)] {
 		p, err := n.view.Introduce(data)
 		if err != nil {
-			failed = worse(failed, err)
+			failed = Worse(failed, err)
 			continue
 		}
 		if !slices.ContainsFunc(peers, func(have *trust.Peer) bool { return have.Server == p.Server }) {
@@ -168,8 +176,16 @@ func inOrder(peers, before []*trust.Peer) []*trust.Peer {
 	return peers
 }
 
+// Introduce meets a server by whichever way. Nothing is asked of it.
+func (n *Network) Introduce(ctx context.Context) error {
+	return n.each(ctx, func(w *Way) error {
+		_, err := n.introducedOne(ctx, w)
+		return err
+	})
+}
+
 // introducedOne is introduced for who needs any one server.
-func (n *network) introducedOne(ctx context.Context, w *way) (*trust.Peer, error) {
+func (n *Network) introducedOne(ctx context.Context, w *Way) (*trust.Peer, error) {
 	peers, err := n.introduced(ctx, w, false)
 	if len(peers) == 0 {
 		return nil, err
@@ -179,7 +195,7 @@ func (n *network) introducedOne(ctx context.Context, w *way) (*trust.Peer, error
 
 // introducedAgain introduces the servers of a way again; it fails if none is
 // believed.
-func (n *network) introducedAgain(ctx context.Context, w *way) error {
+func (n *Network) introducedAgain(ctx context.Context, w *Way) error {
 	if peers, err := n.introduced(ctx, w, true); len(peers) == 0 {
 		return err
 	}
@@ -188,7 +204,7 @@ func (n *network) introducedAgain(ctx context.Context, w *way) error {
 
 // anew introduces the servers of a way again and returns the one that was meant,
 // or the only one there now.
-func (n *network) anew(ctx context.Context, w *way, last *trust.Peer) (*trust.Peer, error) {
+func (n *Network) anew(ctx context.Context, w *Way, last *trust.Peer) (*trust.Peer, error) {
 	peers, err := n.introduced(ctx, w, true)
 	for _, p := range peers {
 		if p.Server == last.Server || len(peers) == 1 {
@@ -196,7 +212,7 @@ func (n *network) anew(ctx context.Context, w *way, last *trust.Peer) (*trust.Pe
 		}
 	}
 	if err == nil {
-		err = unavailable(errors.New("the server is there no more"))
+		err = Unavailable(errors.New("the server is there no more"))
 	}
 	return nil, err
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package client
+package ways
 
 import (
 	"context"
@@ -17,77 +17,100 @@ import (
 	"claviger/internal/wire"
 )
 
-// purse keeps the send tokens that open servers' mailboxes at relays and
+// Tokens keeps the send tokens that open servers' mailboxes at relays and
 // directories, in the order in which they are to be shown.
-type purse interface {
+type Tokens interface {
 	Tokens() [][]byte
 	Opened(token []byte)
 }
 
-// network talks to whichever server of one domain answers, by whichever way.
-type network struct {
+// Network talks to whichever server of one domain answers, by whichever way.
+type Network struct {
 	view   *trust.View
-	tokens purse
+	tokens Tokens
 
 	mu        sync.Mutex
-	ways      []*way
-	preferred *way // by which the last answer came; nil before
+	ways      []*Way
+	preferred *Way // by which the last answer came; nil before
 }
 
-// newNetwork makes a way for each address. It connects to nobody.
-func newNetwork(view *trust.View, addresses []string, tokens purse, o transport.Options) (*network, error) {
-	n := &network{view: view, tokens: tokens}
-	for _, address := range addresses {
-		w, err := newWay(address, view.Members().Domain, o)
+// Options of a Network.
+type Options struct {
+	Addresses []string // of the kinds that NewWay reads; at least one
+	Tokens    Tokens
+	Transport transport.Options
+}
+
+// New makes a Network. It connects to nobody.
+func New(view *trust.View, o Options) (*Network, error) {
+	n := &Network{view: view, tokens: o.Tokens}
+	return n, n.open(view.Members().Domain, o)
+}
+
+func (n *Network) open(domain wire.DomainID, o Options) error {
+	var all []*Way
+	for _, address := range o.Addresses {
+		w, err := NewWay(address, domain, o.Transport)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		n.ways = append(n.ways, w)
+		all = append(all, w)
 	}
-	if len(n.ways) == 0 {
-		return nil, errors.New("no server address is known")
+	if len(all) == 0 {
+		return errors.New("no server address is known")
 	}
-	return n, nil
+	n.Use(all...)
+	return nil
 }
 
-// order lists the ways, the one by which the last answer came first: what a dead
+// Use has the Network go other ways from now on. Those that it went before are not
+// closed.
+func (n *Network) Use(all ...*Way) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ways, n.preferred = all, nil
+}
+
+// Order lists the ways, the one by which the last answer came first: what a dead
 // one costs is paid once.
-func (n *network) order() []*way {
+func (n *Network) Order() []*Way {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	at := max(slices.Index(n.ways, n.preferred), 0)
 	return slices.Concat(n.ways[at:], n.ways[:at])
 }
 
-func (n *network) prefer(w *way) {
+func (n *Network) prefer(w *Way) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.preferred = w
 }
 
-// refresh makes the next connections show the certificate of that moment.
-func (n *network) refresh() {
-	for _, w := range n.order() {
-		if l, ok := w.carrier.(line); ok {
+// Refresh makes the next connections show the certificate of that moment.
+func (n *Network) Refresh() {
+	for _, w := range n.Order() {
+		if l, ok := w.Carrier.(line); ok {
 			l.Refresh()
 		}
 	}
 }
 
-func (n *network) close() {
-	for _, w := range n.order() {
-		if c, ok := w.carrier.(interface{ Close() }); ok {
+// Close closes the connections of all ways.
+func (n *Network) Close() {
+	for _, w := range n.Order() {
+		if c, ok := w.Carrier.(interface{ Close() }); ok {
 			c.Close()
 		}
 	}
 }
 
-// talk is one exchange: how to ask a given peer, and how to judge the answer.
-// Both may be called more than once; hint is a time to address the request with,
-// zero for none.
-type talk struct {
-	ask  func(p *trust.Peer, hint int64) (*trust.Asked, error)
-	hear func(a *trust.Asked, answer []byte) error
+// Talk is one exchange: how to ask a given peer, and how to judge the answer.
+// Both may be called more than once.
+type Talk struct {
+	// Ask makes the message; hint is a time to address it with, zero for none.
+	Ask func(p *trust.Peer, hint int64) (*trust.Asked, error)
+	// Hear judges the answer.
+	Hear func(a *trust.Asked, answer []byte) error
 
 	// asked are messages whose answer did not come, by the hash of the descriptor
 	// that they are sealed to. The server may have answered: the same bytes get the
@@ -95,32 +118,28 @@ type talk struct {
 	asked map[wire.Hash]*trust.Asked
 }
 
-func newTalk(ask func(*trust.Peer, int64) (*trust.Asked, error), hear func(*trust.Asked, []byte) error) talk {
-	return talk{ask, hear, map[wire.Hash]*trust.Asked{}}
-}
+// Lost reports whether a server may have answered, and the answer did not come.
+func (t *Talk) Lost() bool { return len(t.asked) > 0 }
 
-// exchange asks one server after the other, by one way after the other, until one
+// Exchange asks one server after the other, by one way after the other, until one
 // answers what counts. A denial counts. Of several failures the gravest is
 // returned.
-func (n *network) exchange(ctx context.Context, t talk) error {
-	return n.each(ctx, func(w *way) error {
+func (n *Network) Exchange(ctx context.Context, t *Talk) error {
+	return n.each(ctx, func(w *Way) error {
 		return n.eachPeer(ctx, w, func(p *trust.Peer) error { return n.attempt(ctx, w, p, t) })
 	})
 }
 
 // each calls f for one way after the other until it succeeds.
-func (n *network) each(ctx context.Context, f func(*way) error) error {
+func (n *Network) each(ctx context.Context, f func(*Way) error) error {
 	var failed error
-	for _, w := range n.order() {
+	for _, w := range n.Order() {
 		err := f(w)
 		if err == nil {
 			n.prefer(w)
 			return nil
 		}
-		if final(err) {
-			return err
-		}
-		failed = worse(failed, err)
+		failed = Worse(failed, err)
 		if ctx.Err() != nil {
 			break
 		}
@@ -130,7 +149,7 @@ func (n *network) each(ctx context.Context, f func(*way) error) error {
 
 // eachPeer calls f for one server after the other that a way leads to, until it
 // succeeds.
-func (n *network) eachPeer(ctx context.Context, w *way, f func(*trust.Peer) error) error {
+func (n *Network) eachPeer(ctx context.Context, w *Way, f func(*trust.Peer) error) error {
 	peers, failed := n.introduced(ctx, w, false)
 	for _, p := range peers {
 		err := f(p)
@@ -138,10 +157,7 @@ func (n *network) eachPeer(ctx context.Context, w *way, f func(*trust.Peer) erro
 			w.prefer(p.Server)
 			return nil
 		}
-		if final(err) {
-			return err
-		}
-		failed = worse(failed, err)
+		failed = Worse(failed, err)
 		if ctx.Err() != nil {
 			break
 		}
@@ -149,15 +165,9 @@ func (n *network) eachPeer(ctx context.Context, w *way, f func(*trust.Peer) erro
 	return failed
 }
 
-// final reports whether asking somebody else would be of no use.
-func final(err error) bool {
-	_, denied := errors.AsType[*DeniedError](err)
-	return denied
-}
-
 // attempt is one exchange with one server: once, and a second time where a new
 // introduction, another time or a newer epoch may help.
-func (n *network) attempt(ctx context.Context, w *way, peer *trust.Peer, t talk) error {
+func (n *Network) attempt(ctx context.Context, w *Way, peer *trust.Peer, t *Talk) error {
 	hint := int64(0)
 	for again := false; ; again = true {
 		if again {
@@ -173,33 +183,40 @@ func (n *network) attempt(ctx context.Context, w *way, peer *trust.Peer, t talk)
 		answer, err := n.send(ctx, w, peer, asked.Sealed)
 		if err != nil {
 			if lost(err) {
-				t.asked[peer.Hash] = asked
+				t.lose(peer, asked)
 			}
 			if !again && (pause(ctx, err) || curable(w, err)) && ctx.Err() == nil {
 				hint = w.hint(ctx, peer.Server)
 				continue
 			}
-			return unavailable(err)
+			return Unavailable(err)
 		}
 		err = n.hear(ctx, w, peer, t, asked, answer)
 		// Another goroutine may have learned of another membership while this answer
 		// was on its way: that is no rollback, but the answer is out of date.
-		if errors.Is(err, ErrRollback) && !again && n.view.Mark().Epoch.Compare(asked.Since) > 0 {
+		if errors.Is(err, trust.ErrRollback) && !again && n.view.Mark().Epoch.Compare(asked.Since) > 0 {
 			continue
 		}
 		return err
 	}
 }
 
+func (t *Talk) lose(p *trust.Peer, asked *trust.Asked) {
+	if t.asked == nil {
+		t.asked = map[wire.Hash]*trust.Asked{}
+	}
+	t.asked[p.Hash] = asked
+}
+
 // question is the message for a server: the one whose answer did not come, while
 // it lasts, or a new one.
-func (n *network) question(p *trust.Peer, t talk, hint int64) (*trust.Asked, error) {
+func (n *Network) question(p *trust.Peer, t *Talk, hint int64) (*trust.Asked, error) {
 	last, ok := t.asked[p.Hash]
 	delete(t.asked, p.Hash)
 	if ok && hint == 0 && n.view.Lasts(last) {
 		return last, nil
 	}
-	return t.ask(p, hint)
+	return t.Ask(p, hint)
 }
 
 // lost reports whether the server may have answered although no answer came.
@@ -210,10 +227,10 @@ func lost(err error) bool {
 
 // send carries a sealed message, with one send token after the other where one is
 // asked for: a server that gives out a bad one must not lock the others away.
-func (n *network) send(ctx context.Context, w *way, p *trust.Peer, sealed []byte) ([]byte, error) {
+func (n *Network) send(ctx context.Context, w *Way, p *trust.Peer, sealed []byte) ([]byte, error) {
 	to := transport.Peer{TLS: p.Descriptor.TLS, Mailbox: p.Descriptor.Mailbox}
-	if w.direct() {
-		return w.carrier.Exchange(ctx, to, sealed)
+	if w.Direct() {
+		return w.Carrier.Exchange(ctx, to, sealed)
 	}
 	tokens := n.tokens.Tokens()
 	if len(tokens) == 0 {
@@ -222,7 +239,7 @@ func (n *network) send(ctx context.Context, w *way, p *trust.Peer, sealed []byte
 	var failed error
 	for _, token := range tokens {
 		to.Token = token
-		answer, err := w.carrier.Exchange(ctx, to, sealed)
+		answer, err := w.Carrier.Exchange(ctx, to, sealed)
 		if err == nil {
 			n.tokens.Opened(token)
 			return answer, nil
@@ -236,16 +253,16 @@ func (n *network) send(ctx context.Context, w *way, p *trust.Peer, sealed []byte
 }
 
 // hear judges an answer, after a new introduction if it is of another membership.
-func (n *network) hear(ctx context.Context, w *way, p *trust.Peer, t talk, asked *trust.Asked, answer []byte) error {
-	err := t.hear(asked, answer)
+func (n *Network) hear(ctx context.Context, w *Way, p *trust.Peer, t *Talk, asked *trust.Asked, answer []byte) error {
+	err := t.Hear(asked, answer)
 	if !errors.Is(err, trust.ErrMembers) {
 		return err
 	}
 	if _, err := n.anew(ctx, w, p); err != nil {
 		return err
 	}
-	if err = t.hear(asked, answer); errors.Is(err, trust.ErrMembers) {
-		return fmt.Errorf("%w: it answers for a membership that it does not show", ErrIntegrity)
+	if err = t.Hear(asked, answer); errors.Is(err, trust.ErrMembers) {
+		return fmt.Errorf("%w: it answers for a membership that it does not show", trust.ErrIntegrity)
 	}
 	return err
 }
@@ -253,12 +270,12 @@ func (n *network) hear(ctx context.Context, w *way, p *trust.Peer, t talk, asked
 // curable reports whether a failed exchange may succeed with a new introduction:
 // the server was started again and has other keys, another mailbox at its relay,
 // or found the request's time wrong.
-func curable(w *way, err error) bool {
+func curable(w *Way, err error) bool {
 	switch status, _ := refusedStatus(err); status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusConflict:
 		return true
 	case http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable:
-		return !w.direct()
+		return !w.Direct()
 	}
 	return errors.Is(err, tlscert.ErrPin)
 }
@@ -283,17 +300,17 @@ func pause(ctx context.Context, err error) bool {
 // server is asked.
 const maxPause = 5 * time.Second
 
-// call sends a JSON call to one server after the other. Only direct ways carry
+// Call sends a JSON call to one server after the other. Only direct ways carry
 // such.
-func (n *network) call(ctx context.Context, method, path string, body []byte, limit int) ([]byte, error) {
-	if !slices.ContainsFunc(n.order(), (*way).direct) {
+func (n *Network) Call(ctx context.Context, method, path string, body []byte, limit int) ([]byte, error) {
+	if !slices.ContainsFunc(n.Order(), (*Way).Direct) {
 		return nil, ErrNeedsDirect
 	}
 	var out []byte
-	err := n.each(ctx, func(w *way) error {
-		l, ok := w.carrier.(line)
+	err := n.each(ctx, func(w *Way) error {
+		l, ok := w.Carrier.(line)
 		if !ok {
-			return unavailable(ErrNeedsDirect)
+			return Unavailable(ErrNeedsDirect)
 		}
 		if _, err := n.introducedOne(ctx, w); err != nil {
 			return err
@@ -306,7 +323,7 @@ func (n *network) call(ctx context.Context, method, path string, body []byte, li
 			answer, err = l.Call(ctx, method, path, body, limit)
 		}
 		if err != nil {
-			return unavailable(err)
+			return Unavailable(err)
 		}
 		out = answer
 		return nil

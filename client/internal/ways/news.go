@@ -1,27 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package client
+package ways
 
 import (
 	"context"
 	"errors"
+	"time"
 
 	"claviger/client/internal/trust"
 	"claviger/internal/pki/tlscert"
 )
 
-// news gets statements by one way after the other, until one is believed that is
+// StatementEvery is how often servers sign statements.
+const StatementEvery = 30 * time.Second
+
+// News gets statements by one way after the other, until one is believed that is
 // as new as servers make them. Older ones count for what they are; who shows
 // nothing else must not keep the others from being asked.
-func (n *network) news(ctx context.Context) error {
+func (n *Network) News(ctx context.Context) error {
 	heard := false
-	err := n.each(ctx, func(w *way) error {
+	err := n.each(ctx, func(w *Way) error {
 		err := n.newsBy(ctx, w)
 		if err != nil {
 			return err
 		}
 		heard = true
-		if age, ok := n.view.Told(); !ok || age >= 2*newsEvery {
+		if age, ok := n.view.Told(); !ok || age >= 2*StatementEvery {
 			return errOldNews
 		}
 		return nil
@@ -34,27 +38,27 @@ func (n *network) news(ctx context.Context) error {
 
 // errOldNews means that the newest statement to be had is older than the next one
 // should be.
-var errOldNews = unavailable(errors.New("no new statement"))
+var errOldNews = Unavailable(errors.New("no new statement"))
 
 // newsBy gets statements by one way. One that is believed is enough.
-func (n *network) newsBy(ctx context.Context, w *way) error {
+func (n *Network) newsBy(ctx context.Context, w *Way) error {
 	if _, err := n.introducedOne(ctx, w); err != nil {
 		return err
 	}
-	all, err := w.carrier.Statements(ctx)
+	all, err := w.Carrier.Statements(ctx)
 	if errors.Is(err, tlscert.ErrPin) {
 		if err := n.introducedAgain(ctx, w); err != nil {
 			return err
 		}
-		all, err = w.carrier.Statements(ctx)
+		all, err = w.Carrier.Statements(ctx)
 	}
 	if err != nil {
-		return unavailable(err)
+		return Unavailable(err)
 	}
-	failed, heard := unavailable(errors.New("no statement is there")), false
+	failed, heard := Unavailable(errors.New("no statement is there")), false
 	for i, data := range all {
 		err := n.statement(ctx, w, data)
-		if errors.Is(err, ErrRollback) && !w.direct() {
+		if errors.Is(err, trust.ErrRollback) && !w.Direct() {
 			// A board lags a moment behind the log, also an honest one. That a server went
 			// back shows in its answers.
 			err = errOldNews
@@ -72,7 +76,7 @@ func (n *network) newsBy(ctx context.Context, w *way) error {
 
 // statement judges a statement, after a new introduction if it is of another
 // membership.
-func (n *network) statement(ctx context.Context, w *way, data []byte) error {
+func (n *Network) statement(ctx context.Context, w *Way, data []byte) error {
 	err := n.view.Statement(data)
 	if !errors.Is(err, trust.ErrMembers) {
 		return err
