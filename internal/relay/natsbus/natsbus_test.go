@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"claviger/internal/clock"
 	"claviger/internal/relay"
+	"claviger/internal/relay/bustest"
 	"claviger/internal/relay/natsbus"
 	"claviger/internal/relay/natsbus/natstest"
 	"claviger/internal/wire"
@@ -27,7 +27,7 @@ func id(n byte) wire.DomainID { return wire.DomainID{n} }
 func open(t testing.TB, o natsbus.Options) *natsbus.Bus {
 	t.Helper()
 	if o.Domains == nil {
-		o.Domains = []wire.DomainID{id(1), id(2)}
+		o.Domains = bustest.Domains()
 	}
 	b, err := natsbus.Open(t.Context(), o)
 	if err != nil {
@@ -51,211 +51,49 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// pairs are two processes of a relay, in each way that they can be put together:
-// here and there are one if NATS is embedded.
-func pairs(t *testing.T, test func(t *testing.T, here, there *natsbus.Bus)) {
-	t.Run("embedded", func(t *testing.T) {
-		b := open(t, natsbus.Options{Dir: t.TempDir()})
-		test(t, b, b)
-	})
-	t.Run("one server", func(t *testing.T) {
-		urls := natstest.Servers(t, 1)
-		test(t, open(t, natsbus.Options{URL: urls[0]}), open(t, natsbus.Options{URL: urls[0]}))
-	})
-	t.Run("a cluster of three", func(t *testing.T) {
-		urls := natstest.Servers(t, 3)
-		test(t, open(t, natsbus.Options{URL: urls[0], Replicas: 3}), open(t, natsbus.Options{URL: urls[1], Replicas: 3}))
-	})
-}
-
-func TestBus(t *testing.T) {
-	pairs(t, func(t *testing.T, here, there *natsbus.Bus) {
-		ctx, cancel := context.WithTimeout(t.Context(), generous)
-		defer cancel()
-		began := time.Now()
-		if _, err := here.Ask(ctx, "box.nobody", []byte("x")); !errors.Is(err, relay.ErrNobody) || time.Since(began) > generous/2 {
-			t.Errorf("nobody there: %v", err)
-		}
-		heard := make(chan string, 8)
-		stop, err := there.Listen("box.a", func(m relay.Message) {
-			heard <- string(m.Data)
-			m.Reply([]byte("re:" + string(m.Data)))
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var reply []byte
-		eventually(t, "it is heard everywhere", func() bool {
-			reply, err = here.Ask(ctx, "box.a", []byte("ask"))
-			return !errors.Is(err, relay.ErrNobody)
-		})
-		if err != nil || string(reply) != "re:ask" || <-heard != "ask" {
-			t.Errorf("%q %v", reply, err)
-		}
-		if err := here.Tell("box.a", []byte("tell")); err != nil {
-			t.Error(err)
-		}
-		if got := <-heard; got != "tell" {
-			t.Errorf("heard %q", got)
-		}
-		if err := here.Tell("box.nobody", []byte("x")); err != nil {
-			t.Errorf("told nobody: %v", err)
-		}
-		stop()
-		eventually(t, "nobody is there afterwards", func() bool {
-			ctx, cancel := context.WithTimeout(ctx, time.Second) // servers hear of it one after the other
-			defer cancel()
-			_, err := here.Ask(ctx, "box.a", []byte("x"))
-			return errors.Is(err, relay.ErrNobody)
-		})
-		silent, err := there.Listen("box.silent", func(relay.Message) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer silent()
-		short, cancelShort := context.WithTimeout(ctx, 300*time.Millisecond)
-		defer cancelShort()
-		eventually(t, "who doesn't reply is waited for", func() bool {
-			_, err := here.Ask(short, "box.silent", []byte("x"))
-			return errors.Is(err, context.DeadlineExceeded)
-		})
-		for _, b := range []*natsbus.Bus{here, there} {
+// TestBehind: embedded, here and there are one process.
+func TestBehind(t *testing.T) {
+	healthy := func(t *testing.T, all ...*natsbus.Bus) {
+		for _, b := range all {
 			if err := b.Healthy(); err != nil {
 				t.Error(err)
 			}
 		}
+	}
+	t.Run("embedded", func(t *testing.T) {
+		bustest.Run(t, func(t *testing.T) (here, there bustest.Behind) {
+			b := open(t, natsbus.Options{Dir: t.TempDir()})
+			healthy(t, b)
+			return b, b
+		})
 	})
+	for name, count := range map[string]int{"one server": 1, "a cluster of three": 3} {
+		t.Run(name, func(t *testing.T) {
+			bustest.Run(t, func(t *testing.T) (bustest.Behind, bustest.Behind) {
+				urls := natstest.Servers(t, count)
+				here := open(t, natsbus.Options{URL: urls[0], Replicas: count})
+				there := open(t, natsbus.Options{URL: urls[(count-1)%2], Replicas: count})
+				healthy(t, here, there)
+				return here, there
+			})
+		})
+	}
 }
 
-func TestTable(t *testing.T) {
-	pairs(t, func(t *testing.T, here, there *natsbus.Bus) {
-		ctx, cancel := context.WithTimeout(t.Context(), generous)
-		defer cancel()
-		if _, err := here.Get(ctx, "d.i.s"); !errors.Is(err, relay.ErrNotFound) {
-			t.Errorf("nothing is there: %v", err)
-		}
-		first, err := here.Put(ctx, relay.Record{Key: "d.i.s", Value: []byte("1")}, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := there.Put(ctx, relay.Record{Key: "d.i.s", Value: []byte("2")}, time.Hour); !errors.Is(err, relay.ErrConflict) {
-			t.Errorf("a second first one: %v", err)
-		}
-		second, err := there.Put(ctx, relay.Record{Key: "d.i.s", Value: []byte("2"), Revision: first}, time.Hour)
-		if err != nil || second <= first {
-			t.Fatalf("revision %d after %d: %v", second, first, err)
-		}
-		if _, err := here.Put(ctx, relay.Record{Key: "d.i.s", Value: []byte("3"), Revision: first}, time.Hour); !errors.Is(err, relay.ErrConflict) {
-			t.Errorf("over a revision that is gone: %v", err)
-		}
-		if r, err := here.Get(ctx, "d.i.s"); err != nil || string(r.Value) != "2" || r.Revision != second || r.Key != "d.i.s" {
-			t.Errorf("%+v %v", r, err)
-		}
-		if _, err := here.Put(ctx, relay.Record{Key: "d.s.s", Value: []byte("x")}, time.Hour); err != nil {
-			t.Fatal(err)
-		}
-		var mu sync.Mutex
-		seen := map[string]string{}
-		if err := there.Watch(ctx, func(r relay.Record) { mu.Lock(); defer mu.Unlock(); seen[r.Key] = string(r.Value) }); err != nil {
-			t.Fatal(err)
-		}
-		mu.Lock()
-		if len(seen) != 2 || seen["d.i.s"] != "2" || seen["d.s.s"] != "x" {
-			t.Errorf("told %v before Watch returned", seen)
-		}
-		mu.Unlock()
-		if _, err := here.Put(ctx, relay.Record{Key: "d.i.s", Value: []byte("4"), Revision: second}, time.Second); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the change is told", func() bool { mu.Lock(); defer mu.Unlock(); return seen["d.i.s"] == "4" })
-		eventually(t, "the record expires", func() bool {
-			_, err := here.Get(ctx, "d.i.s")
-			return errors.Is(err, relay.ErrNotFound)
-		})
-		if _, err := there.Put(ctx, relay.Record{Key: "d.i.s", Value: []byte("5")}, time.Hour); err != nil {
-			t.Errorf("a first one again: %v", err)
-		}
-	})
+// TestNumbersOfDomainsAreApart: however many parcels there are, a number of one
+// domain is none of another.
+func TestNumbersOfDomainsAreApart(t *testing.T) {
+	b := open(t, natsbus.Options{Dir: t.TempDir()})
+	quota := relay.Quota{Parcels: 3, Bytes: 20}
+	one, err := b.Add(t.Context(), parcel(1, 1, "x"), quota)
+	two, failed := b.Add(t.Context(), parcel(2, 1, "x"), quota)
+	if err := errors.Join(err, failed); err != nil || one>>40 == two>>40 {
+		t.Errorf("numbers %d and %d: %v", one, two, err)
+	}
 }
 
 func parcel(domain byte, box byte, data string) relay.Parcel {
 	return relay.Parcel{Domain: id(domain), Mailbox: wire.Hash{box}, Expires: clock.System().Now().Add(time.Hour), Data: []byte(data)}
-}
-
-func TestParcels(t *testing.T) {
-	pairs(t, func(t *testing.T, here, there *natsbus.Bus) {
-		ctx, cancel := context.WithTimeout(t.Context(), generous)
-		defer cancel()
-		quota := relay.Quota{Parcels: 3, Bytes: 20}
-		add := func(b *natsbus.Bus, p relay.Parcel) uint64 {
-			t.Helper()
-			n, err := b.Add(ctx, p, quota)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-		next := func(domain, box byte, after uint64) relay.Parcel {
-			t.Helper()
-			p, err := there.Next(ctx, id(domain), wire.Hash{box}, after)
-			if err != nil && !errors.Is(err, relay.ErrNotFound) {
-				t.Fatal(err)
-			}
-			return p
-		}
-		if p := next(1, 1, 0); p.Number != 0 {
-			t.Errorf("an empty mailbox holds %+v", p)
-		}
-		one := add(here, parcel(1, 1, "one"))
-		if again := add(there, parcel(1, 1, "one")); again != one {
-			t.Errorf("the same parcel twice: %d and %d", one, again)
-		}
-		two, other := add(there, parcel(1, 1, "two")), add(here, parcel(2, 1, "two"))
-		if two <= one || other>>40 == two>>40 {
-			t.Errorf("numbers %d, %d and %d", one, two, other)
-		}
-		got := next(1, 1, 0)
-		if string(got.Data) != "one" || got.Number != one || got.Mailbox != (wire.Hash{1}) || got.Domain != id(1) || got.Expires.Before(clock.System().Now()) {
-			t.Errorf("%+v", got)
-		}
-		if p := next(1, 1, one); string(p.Data) != "two" {
-			t.Errorf("after the first: %+v", p)
-		}
-		if p := next(1, 1, two); p.Number != 0 {
-			t.Errorf("after the last: %+v", p)
-		}
-		if p := next(1, 0, one); string(p.Data) != "two" {
-			t.Errorf("of any mailbox: %+v", p)
-		}
-		add(here, parcel(1, 1, "12345678901234")) // 20 bytes now
-		if _, err := there.Add(ctx, parcel(1, 1, "x"), quota); !errors.Is(err, relay.ErrQuota) {
-			t.Errorf("a fourth: %v", err)
-		}
-		if _, err := there.Add(ctx, parcel(2, 1, "123456789012345678"), quota); !errors.Is(err, relay.ErrQuota) {
-			t.Errorf("beyond the bytes: %v", err)
-		}
-		for name, test := range map[string]struct {
-			domain, box byte
-			number      uint64
-		}{"another mailbox's": {1, 2, one}, "another domain's": {2, 1, one}, "none": {1, 1, two + 100}, "an unknown domain's": {9, 1, one}, "nought": {1, 1, 0}} {
-			if err := there.Delete(ctx, id(test.domain), wire.Hash{test.box}, test.number); !errors.Is(err, relay.ErrNotFound) {
-				t.Errorf("delete %s: %v", name, err)
-			}
-		}
-		if err := there.Delete(ctx, id(1), wire.Hash{1}, one); err != nil {
-			t.Error(err)
-		}
-		if p := next(1, 1, 0); p.Number != two {
-			t.Errorf("after the delete: %+v", p)
-		}
-		short := parcel(1, 3, "short")
-		short.Expires = clock.System().Now().Add(time.Second)
-		add(here, short)
-		eventually(t, "it expires", func() bool { return next(1, 3, 0).Number == 0 })
-		if _, err := here.Add(ctx, parcel(9, 1, "x"), quota); !errors.Is(err, relay.ErrNotFound) {
-			t.Errorf("of a domain that isn't served: %v", err)
-		}
-	})
 }
 
 // TestDomainShare: a domain that has filled its share leaves the others theirs.
