@@ -29,6 +29,7 @@ import (
 
 	"claviger/internal/clock"
 	"claviger/internal/pki/tlscert"
+	"claviger/internal/relay/owncert"
 	"claviger/internal/wire"
 )
 
@@ -148,7 +149,7 @@ func TestRun(t *testing.T) {
 	if err := healthy(origin, pin); err != nil {
 		t.Error(err)
 	}
-	for name, mode := range map[string]os.FileMode{"": 0o700, ControlSocket: 0o600, keyFile: 0o600} {
+	for name, mode := range map[string]os.FileMode{"": 0o700, ControlSocket: 0o600, owncert.KeyFile: 0o600} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%q: %v, want mode %v", name, info, mode)
@@ -282,7 +283,7 @@ func pair(t *testing.T, dir string) (c tlsConfig, pin wire.Hash) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, pinOf(&tls.Certificate{Leaf: leaf})
+	return c, owncert.Pin(&tls.Certificate{Leaf: leaf})
 }
 
 // TestCertificateIsReadAgain: a renewed certificate is used without a restart, and
@@ -302,7 +303,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pinOf(cert)
+		return owncert.Pin(cert)
 	}
 	if served() != first {
 		t.Error("another certificate")
@@ -332,18 +333,5 @@ func TestCertificateIsReadAgain(t *testing.T) {
 		if _, err := openFiles(bad, clk, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%+v was opened", bad)
 		}
-	}
-}
-
-func TestOwnKeyFiles(t *testing.T) {
-	dir := t.TempDir()
-	for _, text := range []string{"", "garbage", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
-		write(t, filepath.Join(dir, keyFile), text)
-		if _, err := ownCertificate(dir, clk()); err == nil {
-			t.Errorf("%q was taken for a key, or written over", text)
-		}
-	}
-	if _, err := ownCertificate("/no/such/dir", clk()); err == nil {
-		t.Error("a key without a directory")
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"claviger/internal/clock"
 	"claviger/internal/relay"
 	"claviger/internal/relay/natsbus"
+	"claviger/internal/relay/owncert"
 )
 
 // ControlSocket is the name of the socket in the data directory where
@@ -92,19 +93,19 @@ func address(c config, l net.Listener, pin string) string {
 func tlsOf(c config, logger *slog.Logger) (*tls.Config, string, error) {
 	out := &tls.Config{MinVersion: tls.VersionTLS13}
 	if c.TLS.Certificate == "" {
-		cert, err := ownCertificate(c.Dir, clk())
+		cert, err := owncert.Open(c.Dir, clk())
 		if err != nil {
 			return nil, "", err
 		}
 		out.Certificates = []tls.Certificate{*cert}
-		return out, pinOf(cert).String(), nil
+		return out, owncert.Pin(cert).String(), nil
 	}
 	f, err := openFiles(c.TLS, clk(), logger)
 	if err != nil {
 		return nil, "", err
 	}
 	out.GetCertificate = f.get
-	return out, pinOf(f.current).String(), nil
+	return out, owncert.Pin(f.current).String(), nil
 }
 
 // serve runs the three listeners; when one fails, all end.
