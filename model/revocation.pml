@@ -35,6 +35,12 @@
 /*! one-head      = head forks       | fork    | heads of one epoch are not compared */
 /*! no-exchange   = exchange honest forks | split | servers don't look at each other's statements */
 /*! sticky        = enabled honest   | useful  | an id that is still listed ends leases of its own epoch and later */
+/*! parcel-free   = vouched          | bound   | a key that came ahead of need is used whatever was heard */
+/*! parcel-word   = own-word         | bound   | it vouches for itself, from its arrival on */
+/*! parcel-news   = no-news          | bound   | it vouches for what was released before it, as an answer does */
+/*! parcel-clock  = no-clock         | bound   | it dates its server's clock, as an answer does */
+/*! parcel-below  = below            | known   | it may be of an epoch before the mark */
+/*! deep-epoch    = at-or-past       | -       | a statement of an earlier epoch vouches for it as well */
 /*! swallowed     = pushed honest    | soon    | a relay swallows statements */
 
 /*? bound */
@@ -114,6 +120,8 @@ bool heard[2], shown[2]; /* the newest one has come to the client, to the other 
 /* The client. */
 byte mark; bool markHead;                    /* kept over restarts */
 bool leased; byte epoch, age; bool head;     /* its lease, and Grant.Epoch of that */
+/*+ vouched: bool free; */
+/*+ at-or-past: bool free; */
 bool told; byte toldEpoch, toldAge; bool toldHead; /* by the newest statement */
 bool answered; byte answeredEpoch, answeredAge; bool answeredHead;
 short late[2];  /* what the client takes a server's clock to show, less what it shows: at
@@ -136,13 +144,16 @@ bool apart;                      /* both servers signed an epoch that both histo
 #define ENDED(n, is) (past##n != NONE && past##n is && (epoch < n && !head || head && n == 1))
 
 /* TOLD: ages of the words that vouch for a lease; client/internal/trust, Age. */
-#define BY_STATEMENT (told && toldEpoch >= epoch)
+#define BY_STATEMENT (told && toldEpoch >= epoch) /*- at-or-past */
+/*+ at-or-past: #define BY_STATEMENT (told && (free || toldEpoch >= epoch)) */
 #define SAME(e, h) (answeredEpoch == e && answeredHead == h) /*- heads-mix */
 /*+ heads-mix: #define SAME(e, h) (answeredEpoch <= e) */
 #define BY_ANSWER (answered && answeredEpoch >= epoch && (SAME(epoch, head) || BY_STATEMENT && SAME(toldEpoch, toldHead))) /*- answers-vouch */
 /*+ answers-vouch: #define BY_ANSWER (answered && answeredEpoch >= epoch) */
 #define RECENT (age < ENDS || BY_STATEMENT && toldAge < STALENESS || BY_ANSWER && answeredAge < ENDS) /*- staleness */
 /*+ staleness: #define RECENT true */
+/*+ vouched: #undef RECENT */
+/*+ vouched: #define RECENT (free || age < ENDS || BY_STATEMENT && toldAge < STALENESS || BY_ANSWER && answeredAge < ENDS) */
 #define LATER (toldEpoch > epoch) /*- enabled */
 /*+ enabled: #define LATER true */
 #define REVOKED (told && LISTS(toldEpoch, toldHead) && LATER) /*- news */
@@ -207,7 +218,31 @@ inline hear(server, old, said) {
   ok = false; seen = 0
 }
 
-inline drop() { leased = false; epoch = 0; age = 0; head = false; knew = 0 }
+inline drop() {
+  leased = false; epoch = 0; age = 0; head = false; knew = 0
+  /*+ vouched: ; free = false */
+  /*+ at-or-past: ; free = false */
+}
+
+/* take takes in a release ahead of need: section 8, 4 and 5. Its own age vouches
+   for nothing, so it is none. */
+inline take(server, said) {
+  NOTE(P_known, knowing = high);
+  believe(said, HEAD(said, server), mark); /*- below */
+  /*+ below: believe(said, HEAD(said, server), 0); */
+  if
+  :: ok ->
+    leased = true; epoch = said; head = HEAD(said, server); knew = knowing;
+    age = ENDS; /*- own-word */
+    /*+ own-word: age = 0; */
+    /*+ vouched: free = true; */
+    /*+ at-or-past: free = true; */
+    /*+ no-news: answered = true; answeredEpoch = said; answeredHead = head; answeredAge = 0; */
+    /*+ no-clock: late[server] = -ENDS; if :: !SKEW -> late[1 - server] = late[server] :: else fi; */
+  :: else
+  fi;
+  ok = false; knowing = 0
+}
 
 /* accept takes in an answer to the request at hand. */
 inline accept(server, said, side) {
@@ -224,7 +259,7 @@ inline accept(server, said, side) {
     :: else
     fi;
     if
-    :: !other && PERMITS(said, side) && askedAge < ENDS -> leased = true; epoch = said; head = side; age = askedAge; knew = askedKnowing
+    :: !other && PERMITS(said, side) && askedAge < ENDS -> drop(); leased = true; epoch = said; head = side; age = askedAge; knew = askedKnowing
     :: !other && !(PERMITS(said, side) && askedAge < ENDS) -> drop()
     :: else
     fi
@@ -279,7 +314,7 @@ inline putBack(a) {
 }
 
 active proctype world() {
-  bool ok; short seen;
+  bool ok; short seen; byte knowing;
   atomic {
     forked = false; /*- forks */
     /*+ forks: forked = true; */
@@ -324,6 +359,15 @@ active proctype world() {
   :: d_step { at[1] >= 2 -> hear(1, 3, 2) }
   :: d_step { at[0] >= 3 -> hear(0, 3, 3) }
   :: d_step { at[1] >= 3 -> hear(1, 3, 3) }
+  /* Releases ahead of need come, made whenever a server permitted them. */
+  :: d_step { PERMITS(0, HEAD(0, 0)) -> take(0, 0) }
+  :: d_step { PERMITS(0, HEAD(0, 1)) -> take(1, 0) }
+  :: d_step { at[0] >= 1 && PERMITS(1, HEAD(1, 0)) -> take(0, 1) }
+  :: d_step { at[1] >= 1 && PERMITS(1, HEAD(1, 1)) -> take(1, 1) }
+  :: d_step { at[0] >= 2 && PERMITS(2, HEAD(2, 0)) -> take(0, 2) }
+  :: d_step { at[1] >= 2 && PERMITS(2, HEAD(2, 1)) -> take(1, 2) }
+  :: d_step { at[0] >= 3 && PERMITS(3, HEAD(3, 0)) -> take(0, 3) }
+  :: d_step { at[1] >= 3 && PERMITS(3, HEAD(3, 1)) -> take(1, 3) }
   /* The client uses its key. */
   :: d_step {
       COUNTS ->
