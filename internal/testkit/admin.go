@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"claviger/internal/audit"
@@ -98,6 +99,9 @@ func (d *Domain) Propose(kind string, payload any, also ...crypto.Signer) {
 	keys = append(keys, also...)
 	if out := d.Offer(kind, payload, keys...); !out.Applied {
 		d.tb.Fatalf("%s: %d %s", kind, out.Status, out.Body)
+	}
+	if strings.HasPrefix(kind, "members.") {
+		d.shown()
 	}
 }
 

@@ -12,6 +12,8 @@
 //     the protocol owes nothing to it;
 //   - [Domain.Mole] is a second server, joined by the admins, that lies as a test
 //     wants it to;
+//   - a relay that misbehaves, at which the server stands with Options.Relays, is in
+//     package hostile;
 //   - [Domain.Raw] speaks for a workload without the SDK, so that a test can send
 //     what the SDK never would.
 //
@@ -33,6 +35,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"claviger/internal/audit"
 	"claviger/internal/authority"
@@ -63,6 +66,12 @@ type Options struct {
 	Unlock func() root.Unlock
 	// AuditFS is where the audit log lies; nil: the operating system's.
 	AuditFS audit.FS
+	// Relays starts the relays and directories at which the server stands, and
+	// returns their addresses; nil: workloads come to its port.
+	Relays func(wire.DomainID) []string
+	// Listen changes the listener of the native API; nil: as it is.
+	Listen         func(net.Listener) net.Listener
+	StatementEvery time.Duration // 0: the product's
 }
 
 // Domain is a trust domain with one honest server.
@@ -75,6 +84,8 @@ type Domain struct {
 	stop    context.CancelFunc
 	carrier *tls.Certificate
 	pin     wire.Hash
+	outside *outside
+	token   []byte // that opens the server's mailbox
 
 	Dir     string // the server's data directory
 	Admins  []ed25519.PrivateKey
@@ -151,6 +162,8 @@ func (d *Domain) Root() *root.Secret {
 func (d *Domain) Start() {
 	d.tb.Helper()
 	d.must(d.TryStart())
+	d.token = d.SendToken()
+	d.Await()
 }
 
 // TryStart is Start for a server that may refuse.
@@ -159,9 +172,14 @@ func (d *Domain) TryStart() error {
 	if err != nil {
 		return err
 	}
-	server, err := api.New(keyserver.Options{
-		Dir: d.Dir, Domain: d.Founded.Domain, Clock: d.o.Clock, Logger: d.o.Logger, AuditFS: d.o.AuditFS,
-	}, &cert)
+	o := keyserver.Options{
+		Dir: d.Dir, Domain: d.Founded.Domain, Clock: d.o.Clock, Logger: d.o.Logger, AuditFS: d.o.AuditFS, StatementEvery: d.o.StatementEvery,
+	}
+	carriers, err := d.carriers(&o)
+	if err != nil {
+		return err
+	}
+	server, err := api.New(o, &cert, carriers...)
 	if err != nil {
 		return err
 	}
@@ -182,6 +200,9 @@ func (d *Domain) serve(server *api.Server) {
 	ctx, stop := context.WithCancel(context.Background())
 	d.Server, d.stop, d.ended = server, stop, make(chan error, 1)
 	d.Address, d.Metrics = native.Addr().String(), metrics.Addr().String()
+	if d.o.Listen != nil {
+		native = d.o.Listen(native)
+	}
 	ended := d.ended
 	go func() { ended <- server.Serve(ctx, api.Listeners{API: native, Metrics: metrics}) }()
 }

@@ -32,9 +32,13 @@ type Answer struct {
 // Send sends a message to the server over a connection that shows the given
 // certificate, nil for none.
 func (d *Domain) Send(identity *tls.Certificate, m Message) Answer {
+	return d.send(context.Background(), identity, m)
+}
+
+func (d *Domain) send(ctx context.Context, identity *tls.Certificate, m Message) Answer {
 	transport := &http.Transport{TLSClientConfig: tlscert.ClientConfig(d.Pin(), identity)}
 	defer transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, m.Method, "https://"+d.Address+m.Path, bytes.NewReader(m.Body))
 	if err != nil {
@@ -88,7 +92,7 @@ func (d *Domain) Man() *Man {
 		m.seen = append(m.seen, msg)
 		script := m.script
 		m.mu.Unlock()
-		answer := script(msg, func(m Message) Answer { return d.Send(d.carrier, m) })
+		answer := script(msg, func(m Message) Answer { return d.send(r.Context(), d.carrier, m) })
 		if answer.Status == 0 {
 			panic(http.ErrAbortHandler)
 		}

@@ -47,6 +47,7 @@ type Mole struct {
 	domain     *Domain
 	hpke       *wire.Key
 	descriptor []byte
+	mailbox    wire.Hash // not zero: it stands at a relay of its own
 	state      *authority.State
 
 	mu    sync.Mutex
@@ -69,8 +70,11 @@ func (d *Domain) Mole(joined bool) *Mole {
 	cert, pin, err := tlscert.SelfSigned(d.o.Clock)
 	d.must(err)
 	now := d.o.Clock.Now()
+	if d.outside != nil {
+		rand.Read(m.mailbox[:])
+	}
 	m.descriptor, err = wire.Sign(wire.TypeDescriptor, wire.Marshal(wire.Descriptor{
-		Type: wire.TypeDescriptor, Domain: d.Founded.Domain, Server: m.ID, HPKE: m.hpke.Public(), TLS: pin,
+		Type: wire.TypeDescriptor, Domain: d.Founded.Domain, Server: m.ID, HPKE: m.hpke.Public(), TLS: pin, Mailbox: m.mailbox,
 		Issued: now.UnixMilli(), NotAfter: now.UnixMilli() + 3600_000,
 	}), key)
 	d.must(err)
@@ -81,6 +85,9 @@ func (d *Domain) Mole(joined bool) *Mole {
 	server.StartTLS()
 	d.tb.Cleanup(server.Close)
 	m.Address = server.Listener.Addr().String()
+	if d.outside != nil {
+		m.Address = "https://" + m.Address + "#" + wire.Hash(pin).String()
+	}
 	return m
 }
 
@@ -116,24 +123,37 @@ func (m *Mole) Asked() int {
 
 func (m *Mole) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/introduction", func(w http.ResponseWriter, _ *http.Request) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		_, _ = w.Write(wire.Marshal(wire.Introduction{Descriptor: m.descriptor, Members: append(slices.Clone(m.state.Members.Chain), m.links...)}))
+	mux.HandleFunc("GET /v1/introduction", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(m.Introduction()) })
+	// A relay in league with it, for those who come over one.
+	board := "/v1/board/" + m.domain.Founded.Domain.String()
+	mux.HandleFunc("GET "+board+"/introductions", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/cbor")
+		_, _ = w.Write(wire.Marshal([][]byte{m.Introduction()}))
 	})
-	mux.HandleFunc("POST /v1/exchange", func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-		var out []byte
-		if err == nil {
-			out, err = m.answer(body)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		_, _ = w.Write(out)
-	})
+	mux.HandleFunc("POST /v1/mailbox/"+m.mailbox.String()+"/exchange", m.exchange)
+	mux.HandleFunc("POST /v1/exchange", m.exchange)
 	return mux
+}
+
+// Introduction is how the mole introduces itself.
+func (m *Mole) Introduction() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return wire.Marshal(wire.Introduction{Descriptor: m.descriptor, Members: append(slices.Clone(m.state.Members.Chain), m.links...)})
+}
+
+func (m *Mole) exchange(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	var out []byte
+	if err == nil {
+		out, err = m.answer(body)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/cbor")
+	_, _ = w.Write(out)
 }
 
 func (m *Mole) answer(sealed []byte) ([]byte, error) {

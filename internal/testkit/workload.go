@@ -27,11 +27,11 @@ func (d *Domain) Invite(name string, addresses ...string) string {
 	rand.Read(entry.ID[:])
 	d.Propose(authority.KindInvite, entry)
 	if len(addresses) == 0 {
-		addresses = []string{d.Address}
+		addresses = d.Addresses()
 	}
 	return wire.Invite{
 		Type: wire.TypeInvite, Domain: d.Founded.Domain, Members: d.State().Members.Newest, Addresses: addresses,
-		ID: entry.ID, Seed: key.Seed(), Client: entry.Client, Expires: entry.Expires,
+		ID: entry.ID, Seed: key.Seed(), Client: entry.Client, Expires: entry.Expires, SendToken: d.token,
 	}.Text()
 }
 
@@ -127,7 +127,10 @@ func (d *Domain) Seal(typ string, signed []byte) []byte {
 	return sealed
 }
 
-// Exchange sends a sealed message as this workload.
+// Exchange sends a sealed message as this workload, the way that workloads go.
 func (r *Raw) Exchange(sealed []byte) Answer {
+	if r.domain.outside != nil {
+		return r.domain.Carry(sealed)
+	}
 	return r.domain.Send(r.Identity, Message{Method: "POST", Path: "/v1/exchange", Body: sealed})
 }

@@ -26,9 +26,10 @@ import (
 )
 
 // Scenario 1: the carrier puts its own HPKE key into a request.
-func TestScenario01_SwappedRecipientKey(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario01_SwappedRecipientKey(t *testing.T) { overEachWay(t, swappedRecipientKey) }
+
+func swappedRecipientKey(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	raw := w.Raw(w.app1.Dir)
 	req, _ := raw.Request(testkit.DataItem(cards, "encrypt"))
 	signed := raw.Sign(req)
@@ -53,9 +54,10 @@ func TestScenario01_SwappedRecipientKey(t *testing.T) {
 
 // Scenario 2: somebody signs the victim's request again, with a certificate of
 // their own. Whoever is permitted, the grant names who signed.
-func TestScenario02_ResignedByAnother(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario02_ResignedByAnother(t *testing.T) { overEachWay(t, resignedByAnother) }
+
+func resignedByAnother(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	other := w.Raw(w.app2.Dir)
 	req, _ := w.Raw(w.app1.Dir).Request(testkit.DataItem(cards, "encrypt"))
 	if a := other.Exchange(w.Seal(wire.TypeRequest, other.Sign(req))); a.Status != http.StatusUnauthorized {
@@ -67,68 +69,12 @@ func TestScenario02_ResignedByAnother(t *testing.T) {
 	w.refuses(w.Dial(w.app1, mole.Address), cards, client.ErrIntegrity)
 }
 
-// lied runs a table of lies of a server that was joined, which a client has to
-// see through, and ends with honesty, which it believes.
-func lied(t *testing.T, lies map[string]func(*testkit.Forgery)) {
-	t.Helper()
-	w := newWorld(t)
-	mole := w.Mole(true)
-	for name, lie := range lies {
-		mole.Lie(lie)
-		c := w.Dial(w.app1, mole.Address)
-		before := c.Epoch()
-		asked := mole.Asked()
-		out, err := c.Encrypt(t.Context(), cards, plaintext, client.EncryptOptions{})
-		if !errors.Is(err, client.ErrIntegrity) || out != nil {
-			t.Errorf("%s: %d bytes, %v, want ErrIntegrity", name, len(out), err)
-		}
-		if mole.Asked() == asked {
-			t.Errorf("%s: the lie was never told", name)
-		}
-		if c.Epoch() != before {
-			t.Errorf("%s: the client moved from epoch %s to %s", name, before, c.Epoch())
-		}
-	}
-	mole.Lie(nil)
-	w.seal(w.Dial(w.app1, mole.Address), cards)
-}
-
-// crossed answers the second of two questions with the answer to the first, and
-// holds that the client takes nothing from it.
-func crossed(t *testing.T, first, second func(w *world, c *client.Client) error) {
-	t.Helper()
-	w := newWorld(t)
-	man := w.Man()
-	var old testkit.Answer
-	man.On("/v1/exchange", func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
-		old = forward(m)
-		return old
-	})
-	if err := first(w, w.Dial(w.app1, man.Address)); err != nil {
-		t.Fatalf("the honest exchange: %v", err)
-	}
-	man.On("/v1/exchange", func(testkit.Message, func(testkit.Message) testkit.Answer) testkit.Answer { return old })
-	if err := second(w, w.Dial(w.app1, man.Address)); !errors.Is(err, client.ErrIntegrity) {
-		t.Errorf("an answer to another question: %v, want ErrIntegrity", err)
-	}
-	man.Do(testkit.Honest)
-	if err := second(w, w.Dial(w.app1, man.Address)); err != nil {
-		t.Errorf("the same with an honest carrier: %v", err)
-	}
-}
-
-func encryptWith(key string, o client.EncryptOptions) func(*world, *client.Client) error {
-	return func(w *world, c *client.Client) error {
-		_, err := c.Encrypt(w.t.Context(), key, plaintext, o)
-		return err
-	}
-}
-
 // Scenario 3: a valid release, for another key.
-func TestScenario03_AnotherKey(t *testing.T) {
-	t.Parallel()
-	crossed(t, encryptWith(orders, client.EncryptOptions{}), encryptWith(cards, client.EncryptOptions{}))
-	lied(t, map[string]func(*testkit.Forgery){
+func TestScenario03_AnotherKey(t *testing.T) { overEachWay(t, anotherKey) }
+
+func anotherKey(t *testing.T, by way) {
+	crossed(t, by, encryptWith(orders, client.EncryptOptions{}), encryptWith(cards, client.EncryptOptions{}))
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"another name": func(f *testkit.Forgery) { f.Grant.Items[0].Name = orders },
 		"no name":      func(f *testkit.Forgery) { f.Grant.Items[0].Name = "" },
 		"two items": func(f *testkit.Forgery) {
@@ -139,9 +85,10 @@ func TestScenario03_AnotherKey(t *testing.T) {
 }
 
 // Scenario 4: another version than the one asked for, or one that may only open.
-func TestScenario04_AnotherVersion(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario04_AnotherVersion(t *testing.T) { overEachWay(t, anotherVersion) }
+
+func anotherVersion(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	c := w.Dial(w.app1)
 	first := w.seal(c, cards)
 	w.Rotate(cards)
@@ -161,52 +108,20 @@ func TestScenario04_AnotherVersion(t *testing.T) {
 	}
 }
 
-// ask sends an honest request and returns the verified grant.
-func (w *world) ask(raw *testkit.Raw, item wire.Item) *wire.Grant {
-	w.t.Helper()
-	g, release := w.release(raw, item)
-	for _, k := range release.Keys {
-		secret.Wipe(k)
-	}
-	return g
-}
-
-func (w *world) release(raw *testkit.Raw, item wire.Item) (*wire.Grant, *wire.Release) {
-	w.t.Helper()
-	req, hpke := raw.Request(item)
-	sealed := w.Seal(wire.TypeRequest, raw.Sign(req))
-	a := raw.Exchange(sealed)
-	if a.Status != http.StatusOK {
-		w.t.Fatalf("exchange: %d %s", a.Status, a.Body)
-	}
-	plain, err := hpke.Open(wire.TypeRelease, wire.ReleaseInfo(wire.SealedHash(sealed)), a.Body, wire.MaxRelease)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	release, err := wire.ParseRelease(plain)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	g, err := wire.ParseGrant(release.Grant, w.ServerKey())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return g, release
-}
-
 // Scenario 5: a release for another purpose or operation, or another partition.
-func TestScenario05_AnotherPurpose(t *testing.T) {
-	t.Parallel()
-	crossed(t, encryptWith(cards, client.EncryptOptions{Partition: []byte("tenant-1")}),
+func TestScenario05_AnotherPurpose(t *testing.T) { overEachWay(t, anotherPurpose) }
+
+func anotherPurpose(t *testing.T, by way) {
+	crossed(t, by, encryptWith(cards, client.EncryptOptions{Partition: []byte("tenant-1")}),
 		encryptWith(cards, client.EncryptOptions{Partition: []byte("tenant-2")}))
-	lied(t, map[string]func(*testkit.Forgery){
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"wrap for data":       func(f *testkit.Forgery) { f.Grant.Items[0].Purpose = wire.PurposeWrap },
 		"decrypt for encrypt": func(f *testkit.Forgery) { f.Grant.Items[0].Operations = []string{"decrypt"} },
 		"one more operation":  func(f *testkit.Forgery) { f.Grant.Items[0].Operations = []string{"encrypt", "decrypt"} },
 		"another partition":   func(f *testkit.Forgery) { f.Grant.Items[0].Partition = []byte("tenant-2") },
 	})
 	// The server derives another key for each purpose, so a mix-up opens nothing.
-	w := newWorld(t)
+	w := newWorldBy(t, by)
 	raw := w.Raw(w.app1.Dir)
 	_, data := w.release(raw, testkit.DataItem(cards, "encrypt"))
 	_, wrap := w.release(raw, wire.Item{Name: cards, Purpose: wire.PurposeWrap, Operations: []string{"wrap"}})
@@ -216,15 +131,16 @@ func TestScenario05_AnotherPurpose(t *testing.T) {
 }
 
 // Scenario 6: the same name in another domain.
-func TestScenario06_AnotherDomain(t *testing.T) {
-	t.Parallel()
-	ours, theirs := newWorld(t), newWorld(t)
+func TestScenario06_AnotherDomain(t *testing.T) { overEachWay(t, anotherDomain) }
+
+func anotherDomain(t *testing.T, by way) {
+	ours, theirs := newWorldBy(t, by), newWorldBy(t, by)
 	// Everything of the other domain is well signed, for another domain.
 	ours.refuses(ours.Dial(ours.app1, theirs.Address), cards, client.ErrIntegrity)
 	if n := len(theirs.Leaves()); theirs.Decisions(wire.DecisionAllowed, appOne, cards) != 0 || n == 0 {
 		t.Error("the other domain's server was asked for a key")
 	}
-	lied(t, map[string]func(*testkit.Forgery){
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"another domain": func(f *testkit.Forgery) { f.Grant.Domain[0] ^= 1 },
 	})
 	_, a := ours.release(ours.Raw(ours.app1.Dir), testkit.DataItem(cards, "encrypt"))
@@ -237,49 +153,41 @@ func TestScenario06_AnotherDomain(t *testing.T) {
 }
 
 // Scenario 7: a release for one client is given to another.
-func TestScenario07_AnotherClient(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario07_AnotherClient(t *testing.T) { overEachWay(t, anotherClient) }
+
+func anotherClient(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	w.Allow("app2", cards)
-	man := w.Man()
+	man := w.carrier()
 	var old testkit.Answer
-	man.On("/v1/exchange", func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
+	man.exchanges(func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
 		old = forward(m)
 		return old
 	})
-	w.seal(w.Dial(w.app1, man.Address), cards)
-	man.On("/v1/exchange", func(testkit.Message, func(testkit.Message) testkit.Answer) testkit.Answer { return old })
-	foreign := w.failure(w.Dial(w.app2, man.Address))
+	w.seal(w.Dial(w.app1, man.at()), cards)
+	man.exchanges(func(testkit.Message, func(testkit.Message) testkit.Answer) testkit.Answer { return old })
+	foreign := w.failure(w.Dial(w.app2, man.at()))
 	old.Body = bytes.Clone(old.Body)
 	old.Body[len(old.Body)-1] ^= 1
-	damaged := w.failure(w.Dial(w.app2, man.Address))
+	damaged := w.failure(w.Dial(w.app2, man.at()))
 	if !errors.Is(foreign, client.ErrIntegrity) || foreign.Error() != damaged.Error() {
 		t.Errorf("the error tells somebody else's release from a damaged one:\n%v\n%v", foreign, damaged)
 	}
 }
 
-// failure is the error of an encryption.
-func (w *world) failure(c *client.Client) error {
-	w.t.Helper()
-	out, err := c.Encrypt(w.t.Context(), cards, plaintext, client.EncryptOptions{})
-	if err == nil || out != nil {
-		w.t.Fatalf("encrypt gave %d bytes and %v", len(out), err)
-	}
-	return err
-}
-
 // Scenario 8: a release signed by somebody who is no key server: with a key of
 // their own, or with a workload's certificate of the same CA.
-func TestScenario08_SignedByNoServer(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario08_SignedByNoServer(t *testing.T) { overEachWay(t, signedByNoServer) }
+
+func signedByNoServer(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	unjoined := w.Mole(false)
 	w.refuses(w.Dial(w.app1, unjoined.Address), cards, client.ErrIntegrity)
 	if unjoined.Asked() != 0 {
 		t.Error("a server without a join entry was asked for keys")
 	}
 	workload := w.Raw(w.app2.Dir).Key
-	lied(t, map[string]func(*testkit.Forgery){
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"a stranger's key":             func(f *testkit.Forgery) { f.Signers = []crypto.Signer{unjoined.Key} },
 		"a workload's certificate key": func(f *testkit.Forgery) { f.Signers = []crypto.Signer{workload} },
 		"named as somebody else":       func(f *testkit.Forgery) { f.Grant.Server, f.Signers = unjoined.ID, []crypto.Signer{unjoined.Key} },
@@ -287,9 +195,10 @@ func TestScenario08_SignedByNoServer(t *testing.T) {
 }
 
 // Scenario 9: a release of a server that was taken out of service.
-func TestScenario09_SignedByFormerServer(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario09_SignedByFormerServer(t *testing.T) { overEachWay(t, signedByFormerServer) }
+
+func signedByFormerServer(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	mole := w.Mole(true)
 	c := w.Dial(w.app1, mole.Address)
 	w.seal(c, cards)
@@ -301,16 +210,17 @@ func TestScenario09_SignedByFormerServer(t *testing.T) {
 }
 
 // Scenario 10: two keys under one name, seen by comparing what was signed.
-func TestScenario10_TwoKeysOneName(t *testing.T) {
-	t.Parallel()
+func TestScenario10_TwoKeysOneName(t *testing.T) { overEachWay(t, twoKeysOneName) }
+
+func twoKeysOneName(t *testing.T, by way) {
 	// The key must be the one that was signed for.
-	lied(t, map[string]func(*testkit.Forgery){
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"another key than committed": func(f *testkit.Forgery) { f.Release.Keys[0][0] ^= 1 },
 		"another commitment":         func(f *testkit.Forgery) { f.Grant.Items[0].KC[0] ^= 1 },
 		"no key":                     func(f *testkit.Forgery) { f.Release.Keys[0] = nil },
 	})
 	// What a server signed for a client is held against what it recorded.
-	w := newWorld(t)
+	w := newWorldBy(t, by)
 	w.seal(w.Dial(w.app1), cards)
 	if r := w.Verify(w.app1.Dir); !r.OK() {
 		t.Fatalf("an honest log: %+v", r.Faults)
@@ -357,24 +267,11 @@ func TestScenario10_TwoKeysOneName(t *testing.T) {
 	}
 }
 
-// verify judges an archive and returns the kinds of its faults.
-func verify(t *testing.T, o audit.VerifyOptions, archive []byte) []audit.FaultKind {
-	t.Helper()
-	report, err := audit.Verify(o, bytes.NewReader(archive))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var kinds []audit.FaultKind
-	for _, f := range report.Faults {
-		kinds = append(kinds, f.Kind)
-	}
-	return kinds
-}
-
 // Scenario 11: a certified client that no policy permits anything.
-func TestScenario11_NoGrant(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario11_NoGrant(t *testing.T) { overEachWay(t, noGrant) }
+
+func noGrant(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	w.denied(w.Dial(w.app2), cards, "no policy allows it")
 	if n := w.Decisions(wire.DecisionDenied, appTwo, cards); n != 1 {
 		t.Errorf("%d denials were recorded, want 1", n)
@@ -385,9 +282,10 @@ func TestScenario11_NoGrant(t *testing.T) {
 }
 
 // Scenario 12: the victim's request with another certificate stapled.
-func TestScenario12_StapledCertificate(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario12_StapledCertificate(t *testing.T) { overEachWay(t, stapledCertificate) }
+
+func stapledCertificate(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	victim, thief := w.Raw(w.app1.Dir), w.Raw(w.app2.Dir)
 	again := w.Raw(w.Enroll("app1").Dir) // the same name, a newer key
 	for name, c := range map[string]struct {
@@ -416,29 +314,33 @@ func TestScenario12_StapledCertificate(t *testing.T) {
 
 // Scenario 13: an old release is shown again after revocation.
 func TestScenario13_OldReleaseAfterRevocation(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	man := w.Man()
+	overEachWay(t, oldReleaseAfterRevocation)
+}
+
+func oldReleaseAfterRevocation(t *testing.T, by way) {
+	w := newWorldBy(t, by)
+	man := w.carrier()
 	var old testkit.Answer
-	man.On("/v1/exchange", func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
+	man.exchanges(func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
 		old = forward(m)
 		return old
 	})
-	c := w.Dial(w.app1, man.Address)
+	c := w.Dial(w.app1, man.at())
 	w.seal(c, cards)
 	w.Propose(authority.KindClientRevoke, authority.Subject{Client: appOne, Reason: "stolen"})
 	w.clock.Advance(2 * time.Hour)
-	man.On("/v1/exchange", func(testkit.Message, func(testkit.Message) testkit.Answer) testkit.Answer { return old })
+	man.exchanges(func(testkit.Message, func(testkit.Message) testkit.Answer) testkit.Answer { return old })
 	w.refuses(c, cards, client.ErrIntegrity)
-	w.refuses(w.Dial(w.app1, man.Address), cards, client.ErrIntegrity)
-	man.Do(testkit.Honest)
+	w.refuses(w.Dial(w.app1, man.at()), cards, client.ErrIntegrity)
+	man.honest()
 	w.refuses(c, cards, client.ErrRevoked)
 }
 
 // Scenario 14: one request, sent many times: one decision, the same bytes.
-func TestScenario14_Replayed(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario14_Replayed(t *testing.T) { overEachWay(t, replayed) }
+
+func replayed(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	raw := w.Raw(w.app1.Dir)
 	req, _ := raw.Request(testkit.DataItem(cards, "encrypt"))
 	sealed := w.Seal(wire.TypeRequest, raw.Sign(req))
@@ -472,13 +374,14 @@ func TestScenario14_Replayed(t *testing.T) {
 }
 
 // Scenario 15: the answers to two questions of one client, crossed.
-func TestScenario15_CrossedAnswers(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	man := w.Man()
+func TestScenario15_CrossedAnswers(t *testing.T) { overEachWay(t, crossedAnswers) }
+
+func crossedAnswers(t *testing.T, by way) {
+	w := newWorldBy(t, by)
+	man := w.carrier()
 	var mu sync.Mutex
 	var held []chan testkit.Answer
-	man.On("/v1/exchange", func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
+	man.exchanges(func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
 		own, mine := forward(m), make(chan testkit.Answer, 1)
 		mu.Lock()
 		held = append(held, mine)
@@ -492,7 +395,7 @@ func TestScenario15_CrossedAnswers(t *testing.T) {
 		first <- own
 		return testkit.Answer{Status: http.StatusBadGateway}
 	})
-	c := w.Dial(w.app1, man.Address)
+	c := w.Dial(w.app1, man.at())
 	var all sync.WaitGroup
 	errs := make([]error, 2)
 	for i, key := range []string{cards, orders} {
@@ -511,24 +414,25 @@ func TestScenario15_CrossedAnswers(t *testing.T) {
 	if integrity != 1 {
 		t.Errorf("%v; want one ErrIntegrity", errs)
 	}
-	man.Do(testkit.Honest) // nothing has stuck
+	man.honest() // nothing has stuck
 	w.opens(c, w.seal(c, cards), cards)
 	w.opens(c, w.seal(c, orders), orders)
 }
 
 // Scenario 16: a release is held back until it is of no use.
-func TestScenario16_DelayedRelease(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	man := w.Man()
-	man.On("/v1/exchange", func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
+func TestScenario16_DelayedRelease(t *testing.T) { overEachWay(t, delayedRelease) }
+
+func delayedRelease(t *testing.T, by way) {
+	w := newWorldBy(t, by)
+	man := w.carrier()
+	man.exchanges(func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
 		a := forward(m)
 		w.clock.Advance(2 * time.Hour)
 		return a
 	})
-	c := w.Dial(w.app1, man.Address)
+	c := w.Dial(w.app1, man.at())
 	w.refuses(c, cards, client.ErrStale)
-	man.Do(testkit.Honest)
+	man.honest()
 	w.seal(c, cards)
 	// The request, held back: the server refuses it.
 	raw := w.Raw(w.app1.Dir)
@@ -541,9 +445,10 @@ func TestScenario16_DelayedRelease(t *testing.T) {
 }
 
 // Scenario 17: a release of the time before a rotation.
-func TestScenario17_FrozenEpoch(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario17_FrozenEpoch(t *testing.T) { overEachWay(t, frozenEpoch) }
+
+func frozenEpoch(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	mole := w.Mole(true) // stays at this epoch
 	w.seal(w.Dial(w.app1, mole.Address), cards)
 	w.Rotate(cards)
@@ -555,15 +460,16 @@ func TestScenario17_FrozenEpoch(t *testing.T) {
 }
 
 // Scenario 18: a denial is made an approval, or the reverse, or invented unsigned.
-func TestScenario18_FlippedDecision(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	man := w.Man()
-	c := w.Dial(w.app1, man.Address)
+func TestScenario18_FlippedDecision(t *testing.T) { overEachWay(t, flippedDecision) }
+
+func flippedDecision(t *testing.T, by way) {
+	w := newWorldBy(t, by)
+	man := w.carrier()
+	c := w.Dial(w.app1, man.at())
 	kept := w.seal(c, cards)
 	w.opens(c, kept, cards)
 	for _, status := range []int{400, 401, 403, 404, 409, 429, 500, 503} {
-		man.Do(func(testkit.Message, func(testkit.Message) testkit.Answer) testkit.Answer {
+		man.everything(func(testkit.Message, func(testkit.Message) testkit.Answer) testkit.Answer {
 			return testkit.Answer{Status: status, Body: []byte(`{"error":{"code":"denied","message":"the client is revoked"}}`)}
 		})
 		_, err := c.Encrypt(t.Context(), orders, plaintext, client.EncryptOptions{})
@@ -572,7 +478,7 @@ func TestScenario18_FlippedDecision(t *testing.T) {
 		}
 		w.opens(c, kept, cards) // a lease at hand survives what nobody signed
 	}
-	lied(t, map[string]func(*testkit.Forgery){
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"denied with a key": func(f *testkit.Forgery) {
 			f.Grant.Items[0].Decision, f.Grant.Items[0].Reason, f.Grant.Items[0].KC = wire.DecisionDenied, "no", nil
 		},
@@ -589,15 +495,16 @@ func TestScenario18_FlippedDecision(t *testing.T) {
 }
 
 // Scenario 19: another version of the protocol. There is nothing to negotiate.
-func TestScenario19_UnknownVersion(t *testing.T) {
-	t.Parallel()
-	lied(t, map[string]func(*testkit.Forgery){
+func TestScenario19_UnknownVersion(t *testing.T) { overEachWay(t, unknownVersion) }
+
+func unknownVersion(t *testing.T, by way) {
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"an older grant":   func(f *testkit.Forgery) { f.Grant.Type = "claviger/v0/grant" },
 		"a newer grant":    func(f *testkit.Forgery) { f.Grant.Type = "claviger/v2/grant" },
 		"signed as older":  func(f *testkit.Forgery) { f.Type = "claviger/v0/grant" },
 		"an older release": func(f *testkit.Forgery) { f.Outer = "claviger/v0/release" },
 	})
-	w := newWorld(t)
+	w := newWorldBy(t, by)
 	raw := w.Raw(w.app1.Dir)
 	req, _ := raw.Request(testkit.DataItem(cards, "encrypt"))
 	for _, typ := range []string{"claviger/v0/request", "claviger/v2/request", ""} {
@@ -620,13 +527,14 @@ func TestScenario19_UnknownVersion(t *testing.T) {
 
 // Scenario 20: the suite is fixed by the message's type: a KEM ciphertext or key of
 // any other suite doesn't fit.
-func TestScenario20_AnotherSuite(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	man := w.Man()
+func TestScenario20_AnotherSuite(t *testing.T) { overEachWay(t, anotherSuite) }
+
+func anotherSuite(t *testing.T, by way) {
+	w := newWorldBy(t, by)
+	man := w.carrier()
 	raw := w.Raw(w.app1.Dir)
-	c := w.Dial(w.app1, man.Address)
-	man.On("/v1/exchange", func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
+	c := w.Dial(w.app1, man.at())
+	man.exchanges(func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
 		a := forward(m)
 		var outer wire.Sealed
 		if err := wire.Unmarshal(a.Body, &outer, 1<<20); err == nil {
@@ -646,9 +554,10 @@ func TestScenario20_AnotherSuite(t *testing.T) {
 }
 
 // Scenario 21: every signature and every half of the KEM counts.
-func TestScenario21_StrippedSignature(t *testing.T) {
-	t.Parallel()
-	w := worldWith(t, testkit.Options{Admins: 3, Threshold: 2})
+func TestScenario21_StrippedSignature(t *testing.T) { overEachWay(t, strippedSignature) }
+
+func strippedSignature(t *testing.T, by way) {
+	w := worldBy(t, by, testkit.Options{Admins: 3, Threshold: 2})
 	one, other := w.Admins[0], w.Admins[1]
 	policy := authority.Policy{Source: []byte(`permit(principal, action, resource);`)}
 	entry, err := w.State().Entry(authority.KindPolicy, policy, w.Clock().Now().Add(time.Hour), one, other)
@@ -674,7 +583,7 @@ func TestScenario21_StrippedSignature(t *testing.T) {
 	if out := w.Post(entry, one); !out.Applied {
 		t.Errorf("with both: %d %s", out.Status, out.Body)
 	}
-	raw, cut := w.Raw(w.app2.Dir), w.Man()
+	raw, cut := w.Raw(w.app2.Dir), w.carrier()
 	renew, _ := raw.Request(testkit.DataItem(cards, "encrypt"))
 	unsigned, err := wire.Sign(wire.TypeRequest, wire.Marshal(*renew), one)
 	if err != nil {
@@ -687,7 +596,7 @@ func TestScenario21_StrippedSignature(t *testing.T) {
 		name     string
 		from, to int
 	}{{"the ML-KEM half", 0, 1088}, {"the X25519 half", 1088, 1120}} {
-		cut.On("/v1/exchange", func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
+		cut.exchanges(func(m testkit.Message, forward func(testkit.Message) testkit.Answer) testkit.Answer {
 			a := forward(m)
 			var outer wire.Sealed
 			if err := wire.Unmarshal(a.Body, &outer, 1<<20); err == nil {
@@ -696,19 +605,20 @@ func TestScenario21_StrippedSignature(t *testing.T) {
 			}
 			return a
 		})
-		if err := w.failure(w.Dial(w.app1, cut.Address)); !errors.Is(err, client.ErrIntegrity) {
+		if err := w.failure(w.Dial(w.app1, cut.at())); !errors.Is(err, client.ErrIntegrity) {
 			t.Errorf("without %s: %v", half.name, err)
 		}
 	}
-	lied(t, map[string]func(*testkit.Forgery){
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"no signature": func(f *testkit.Forgery) { f.Release.Grant = wire.Marshal(*f.Grant) },
 	})
 }
 
 // Scenario 22: another message of the same signer stands where a grant belongs.
-func TestScenario22_TypeConfusion(t *testing.T) {
-	t.Parallel()
-	lied(t, map[string]func(*testkit.Forgery){
+func TestScenario22_TypeConfusion(t *testing.T) { overEachWay(t, typeConfusion) }
+
+func typeConfusion(t *testing.T, by way) {
+	lied(t, by, map[string]func(*testkit.Forgery){
 		"a grant signed as a statement": func(f *testkit.Forgery) { f.Type = wire.TypeStatement },
 		"a grant signed as a body":      func(f *testkit.Forgery) { f.Type = wire.TypeBody },
 		"a statement": func(f *testkit.Forgery) {
@@ -724,7 +634,7 @@ func TestScenario22_TypeConfusion(t *testing.T) {
 		},
 		"sealed as an enrolment": func(f *testkit.Forgery) { f.Outer = wire.TypeEnrolled },
 	})
-	w := newWorld(t)
+	w := newWorldBy(t, by)
 	raw := w.Raw(w.app1.Dir)
 	req, _ := raw.Request(testkit.DataItem(cards, "encrypt"))
 	for _, typ := range []string{wire.TypeRenew, wire.TypeEnroll, wire.TypeBody, wire.TypeGrant} {
@@ -741,9 +651,10 @@ func TestScenario22_TypeConfusion(t *testing.T) {
 }
 
 // Scenario 23: names that look alike, or that could be read in two ways.
-func TestScenario23_NameConfusion(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestScenario23_NameConfusion(t *testing.T) { overEachWay(t, nameConfusion) }
+
+func nameConfusion(t *testing.T, by way) {
+	w := newWorldBy(t, by)
 	names := []string{
 		"payments/Cards", "payments//cards", "/payments/cards", "payments/cards/", "payments/./cards", "payments/../payments/cards",
 		"payments\\cards", "payments/cards ", "payments/c\u0430rds", "payments/cards\x00", "payments%2fcards", "", strings.Repeat("a", 129),

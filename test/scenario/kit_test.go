@@ -17,6 +17,7 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/testkit"
+	"claviger/internal/testkit/hostile"
 )
 
 const (
@@ -36,6 +37,7 @@ type world struct {
 	t          *testing.T
 	clock      *clock.Manual
 	app1, app2 *client.Profile
+	relay      *hostile.Relay // at which the server stands, and where workloads look for it; nil: none
 }
 
 func newWorld(t *testing.T) *world {
@@ -50,13 +52,19 @@ func worldWith(t *testing.T, o testkit.Options) *world {
 		w.clock = clock.NewManual(start)
 		o.Clock = w.clock
 	}
-	w.Domain = testkit.New(t, o)
+	w.found(o)
+	return w
+}
+
+// found founds the domain and brings its keys and workloads in.
+func (w *world) found(o testkit.Options) {
+	w.t.Helper()
+	w.Domain = testkit.New(w.t, o)
 	w.CreateKey(cards, authority.AES256)
 	w.CreateKey(orders, authority.AES256)
 	w.app1, w.app2 = w.Enroll("app1"), w.Enroll("app2")
 	w.Allow("app1", cards)
 	w.Allow("app1", orders)
-	return w
 }
 
 var (
