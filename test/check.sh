@@ -13,9 +13,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly GO_MIN=1.26
-readonly PACKAGES=(age openssl strace) # each Debian package holds a program of its own name
+readonly PACKAGES=(age gcc openssl spin strace) # each Debian package holds a program of its own name
 readonly FIPS=(./envelope ./internal/wire ./internal/keyserver ./client)
-readonly STEPS=(go-version packages fmt vet staticcheck generated cross gotest fips fuzz mutants)
+readonly STEPS=(go-version packages fmt vet staticcheck generated models cross gotest fips fuzz mutants)
 FUZZTIME=${FUZZTIME:-}      # per target; unset: FUZZBUDGET seconds shared by all, at most 3 each
 FUZZBUDGET=${FUZZBUDGET:-90}
 readonly FUZZJOBS=2         # targets at a time, with one worker each
@@ -72,6 +72,13 @@ step_staticcheck() {
 step_generated() {
   go run ./cmd/claviger gen-man "$scratch/man"
   diff -ru docs/man "$scratch/man" || fail "the man pages are not those of the command tree: run make generate"
+}
+
+# The formal models, docs/design/models.md. Spin has to be there; Debian has no
+# ProVerif, so its models are checked where somebody built it.
+step_models() {
+  local p; for p in spin gcc; do command -v "$p" >/dev/null || fail "$p is missing; test/check.sh packages installs it on Debian"; done
+  model/run.sh || fail "a model's verdict is another than its line says, see above"
 }
 
 step_cross() {
