@@ -96,5 +96,5 @@ func (s *stream) frame(message []byte) error {
 	if err := s.front.slowly(s.w, message); err != nil {
 		return err
 	}
-	return nil
+	return c.Flush()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -213,10 +214,12 @@ func (f *Front) parameter(c *call, name, text string) (ok bool) {
 	return ok
 }
 
-// write answers with CBOR.
+// write answers with CBOR. The length goes ahead, so that answer and end are one
+// write where they are small; the server flushes what is left.
 func (c *call) write(f *Front, data []byte) error {
 	c.answered = true
 	c.w.Header().Set("Content-Type", "application/cbor")
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	return f.slowly(c.w, data)
 }
 
@@ -240,7 +243,7 @@ func (f *Front) slowly(w http.ResponseWriter, data []byte) error {
 		}
 		data = data[n:]
 	}
-	return c.Flush()
+	return nil
 }
 
 func (f *Front) health(c *call) error {
