@@ -14,7 +14,6 @@ import (
 
 	"claviger/internal/clock"
 	"claviger/internal/demo"
-	"claviger/internal/wire"
 )
 
 func newDemoCommand(e *env) *cobra.Command {
@@ -23,9 +22,10 @@ func newDemoCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a whole trust domain on this machine, and a tour of it",
-		Long: "Run a whole trust domain in one process, on 127.0.0.1 only: a key server, an admin\n" +
-			"and two workloads. A tour runs the commands that it shows. Then it stays, so that\n" +
-			"you can try your own; Ctrl-C ends it and leaves nothing.\n\n" +
+		Long: "Run a whole trust domain in one process, on 127.0.0.1 only: a key server, a relay, an\n" +
+			"admin and three workloads, which know the relay alone. A tour runs the commands that\n" +
+			"it shows. Then it stays, so that you can try your own; Ctrl-C ends it and leaves\n" +
+			"nothing.\n\n" +
 			"The keys of a demo protect nothing: what opens them lies beside them. No other\n" +
 			"program takes a demo for a real domain.",
 		Example: "  claviger demo\n  claviger demo --once --json",
@@ -43,6 +43,7 @@ func newDemoCommand(e *env) *cobra.Command {
 type demoResult struct {
 	Dir    string        `json:"dir"`
 	Server string        `json:"server"`
+	Relay  string        `json:"relay"`
 	Env    string        `json:"env"`
 	Held   bool          `json:"held"`
 	Steps  []demo.Result `json:"steps"`
@@ -78,7 +79,7 @@ func (e *env) runDemo(ctx context.Context, o demo.Options, once bool) error {
 	if err != nil {
 		return err
 	}
-	r := demoResult{Dir: d.Dir, Server: d.Address, Env: d.EnvFile(), Steps: []demo.Result{}}
+	r := demoResult{Dir: d.Dir, Server: d.Address, Relay: d.Relay, Env: d.EnvFile(), Steps: []demo.Result{}}
 	r.Held, err = d.Tour(ctx, func(s demo.Result) {
 		r.Steps = append(r.Steps, s)
 		e.showStep(s)
@@ -92,7 +93,7 @@ func (e *env) runDemo(ctx context.Context, o demo.Options, once bool) error {
 	if once {
 		return d.Close()
 	}
-	e.next(". %s    # then, for example: claviger key list", word(d.EnvFile()))
+	e.next(". %s    # then, for example: claviger encrypt --key payments/cards -o OUT IN", word(d.EnvFile()))
 	e.next(". %s    # to be the admin", word(d.AdminEnvFile()))
 	e.next("Ctrl-C ends it and leaves nothing")
 	<-ctx.Done()
@@ -144,9 +145,9 @@ func (e *env) runAs(ctx context.Context, profile string, args []string, out, com
 }
 
 // demoConfig is claviger.toml of a demo's server.
-func demoConfig(domain wire.DomainID, name, listen, metrics, keyFile string) []byte {
+func demoConfig(s demo.Server) []byte {
 	return serverConfig{
-		Schema: schemaVersion, Domain: domain.String(), Name: name, Demo: true, Listen: listen, Metrics: metrics,
-		Root: rootConfig{KeyFile: keyFile},
+		Schema: schemaVersion, Domain: s.Domain.String(), Name: s.Name, Demo: true, Listen: s.Listen, Metrics: s.Metrics,
+		Relay: []string{s.Relay}, Root: rootConfig{KeyFile: s.KeyFile},
 	}.encode()
 }

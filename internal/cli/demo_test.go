@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -13,11 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"claviger/client"
 	"claviger/internal/demo"
 )
 
 // demoSteps is how many steps the tour has; the sabotages below go by number.
-const demoSteps = 11
+const demoSteps = 16
 
 func TestDemoOnce(t *testing.T) {
 	s := &session{}
@@ -63,7 +65,7 @@ func TestDemoLeavesNothing(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	s := &session{}
 	want(t, "exit status", s.run(t, "demo", "--once"), 0)
-	wantIn(t, "tour", s.out.String(), "11 of 11 steps held")
+	wantIn(t, "tour", s.out.String(), fmt.Sprintf("%d of %d steps held", demoSteps, demoSteps))
 	wantEmpty(t, temp)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -110,13 +112,14 @@ func (w *readyWriter) Write(p []byte) (int, error) {
 }
 
 // saboteur runs the tour's command lines, and does something before one of them,
-// or in its place.
+// in its place, or after it.
 type saboteur struct {
 	e       *env
 	dir     string
 	at, now int
 	before  func(*saboteur)
 	instead func(*saboteur) int
+	after   func(*saboteur)
 }
 
 func (s *saboteur) run(ctx context.Context, profile string, args []string, out, complaint io.Writer) int {
@@ -130,7 +133,11 @@ func (s *saboteur) run(ctx context.Context, profile string, args []string, out, 
 	if s.now == s.at && s.instead != nil {
 		return s.instead(s)
 	}
-	return s.e.runAs(ctx, profile, args, out, complaint)
+	code := s.e.runAs(ctx, profile, args, out, complaint)
+	if s.now == s.at && s.after != nil {
+		s.after(s)
+	}
+	return code
 }
 
 // admin runs an admin's command line.
@@ -143,6 +150,18 @@ func (s *saboteur) write(name, text string) int {
 		return 1
 	}
 	return 0
+}
+
+// straighten has a workload go where app goes.
+func (s *saboteur) straighten(name string) {
+	app, err := client.OpenProfile(filepath.Join(s.dir, "app"))
+	if err != nil {
+		return
+	}
+	if p, err := client.OpenProfile(filepath.Join(s.dir, name)); err == nil {
+		p.Addresses = app.Addresses
+		_ = p.Save()
+	}
 }
 
 // flip changes one byte in the middle of a file.
@@ -163,34 +182,44 @@ func TestDemoFindsWhatIsBroken(t *testing.T) {
 		at      int
 		before  func(*saboteur)
 		instead func(*saboteur) int
+		after   func(*saboteur)
 	}{
-		{"the key is there already", 1, func(s *saboteur) { s.admin("key", "create", key) }, nil},
-		{"the file is gone", 2, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "cards.txt")) }, nil},
-		{"nothing is encrypted", 2, nil, func(*saboteur) int { return 0 }},
-		{"the plaintext stays", 2, nil, func(s *saboteur) int { return s.write("cards.clv", "4929 4212") }},
-		{"no ciphertext", 3, func(s *saboteur) { s.write("cards.clv", "hello") }, nil},
-		{"no header", 3, nil, func(*saboteur) int { return 0 }},
-		{"a changed ciphertext", 4, func(s *saboteur) { s.flip("cards.clv") }, nil},
-		{"another plaintext", 4, nil, func(s *saboteur) int { return s.write("cards.opened", "hello") }},
-		{"app2 may", 5, func(s *saboteur) { s.admin("policy", "allow", "app2", key) }, nil},
-		{"refused without a word", 5, nil, func(*saboteur) int { return 4 }},
-		{"the authority key is gone", 6, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "admin", "authority.key")) }, nil},
-		{"not disabled", 7, func(s *saboteur) { s.admin("key", "enable", key) }, nil},
-		{"what opens the authority key is gone", 8, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "admin", "unlock.key")) }, nil},
-		{"disabled again", 9, func(s *saboteur) { s.admin("key", "disable", key) }, nil},
-		{"no room for the archive", 10, func(s *saboteur) { os.Mkdir(filepath.Join(s.dir, "audit.archive"), 0o700) }, nil},
-		{"a changed archive", 11, func(s *saboteur) { s.flip("audit.archive") }, nil},
-		{"an archive from before", 11, func(s *saboteur) { s.write("audit.archive", "") }, nil},
+		{"the key is there already", 1, func(s *saboteur) { s.admin("key", "create", key) }, nil, nil},
+		{"the file is gone", 2, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "cards.txt")) }, nil, nil},
+		{"nothing is encrypted", 2, nil, func(*saboteur) int { return 0 }, nil},
+		{"the plaintext stays", 2, nil, func(s *saboteur) int { return s.write("cards.clv", "4929 4212") }, nil},
+		{"no ciphertext", 3, func(s *saboteur) { s.write("cards.clv", "hello") }, nil, nil},
+		{"no header", 3, nil, func(*saboteur) int { return 0 }, nil},
+		{"a changed ciphertext", 4, func(s *saboteur) { s.flip("cards.clv") }, nil, nil},
+		{"another plaintext", 4, nil, func(s *saboteur) int { return s.write("cards.opened", "hello") }, nil},
+		{"app2 may", 5, func(s *saboteur) { s.admin("policy", "allow", "app2", key) }, nil, nil},
+		{"refused without a word", 5, nil, func(*saboteur) int { return 4 }, nil},
+		{"nothing is changed on the way", 6, func(s *saboteur) { s.straighten("detour") }, nil, nil},
+		{"refused before anything was changed", 6, nil, func(*saboteur) int { return 6 }, nil},
+		{"the authority key is gone", 7, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "admin", "authority.key")) }, nil, nil},
+		{"not disabled", 8, func(s *saboteur) { s.admin("key", "enable", key) }, nil, nil},
+		{"what opens the authority key is gone", 9, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "admin", "unlock.key")) }, nil, nil},
+		{"disabled again", 10, func(s *saboteur) { s.admin("key", "disable", key) }, nil, nil},
+		{"the other key is there already", 11, func(s *saboteur) { s.admin("key", "create", "payments/tokens") }, nil, nil},
+		{"nothing is revoked", 12, nil, func(*saboteur) int { return 0 }, nil},
+		{"it is taken back before the program asks again", 12, nil, nil, func(s *saboteur) { s.admin("enable", "payments/tokens") }},
+		{"nothing can be taken back", 13, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "admin", "unlock.key")) }, nil, nil},
+		{"the relay is silent", 14, func(s *saboteur) { os.Remove(filepath.Join(s.dir, "relay", "control.sock")) }, nil, nil},
+		{"the relay has seen nothing", 14, nil, func(*saboteur) int { return 0 }, nil},
+		{"no room for the archive", 15, func(s *saboteur) { os.Mkdir(filepath.Join(s.dir, "audit.archive"), 0o700) }, nil, nil},
+		{"a changed archive", 16, func(s *saboteur) { s.flip("audit.archive") }, nil, nil},
+		{"an archive from before", 16, func(s *saboteur) { s.write("audit.archive", "") }, nil, nil},
 	}
 	seen := map[int]bool{}
 	for _, c := range cases {
 		seen[c.at] = true
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := &session{}
 			e := s.env()
 			e.json = true
 			o := e.demoOptions(filepath.Join(t.TempDir(), "d"))
-			bad := &saboteur{e: e, dir: o.Dir, at: c.at, before: c.before, instead: c.instead}
+			bad := &saboteur{e: e, dir: o.Dir, at: c.at, before: c.before, instead: c.instead, after: c.after}
 			o.Run = bad.run
 			want(t, "exit status", e.report(e.runDemo(t.Context(), o, true)), int(ExitFailure))
 			var got demoResult
@@ -207,9 +236,10 @@ func TestDemoFindsWhatIsBroken(t *testing.T) {
 	want(t, "steps that were broken", len(seen), demoSteps)
 }
 
-// Ports that are taken are no reason to fail.
+// Ports that are taken are no reason to fail. Workloads know the relay alone, and
+// claviger-relay goes on where the demo's relay ended.
 func TestDemoFindsFreePorts(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:8443", "127.0.0.1:9464"} {
+	for _, address := range []string{"127.0.0.1:8443", "127.0.0.1:8444", "127.0.0.1:9464"} {
 		if l, err := net.Listen("tcp", address); err == nil { // else another program does the same for this test
 			defer l.Close()
 		}
@@ -221,13 +251,35 @@ func TestDemoFindsFreePorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, address := range []string{c.Listen, c.Metrics} {
+	relays, err := c.relays()
+	if err != nil || len(relays) != 1 {
+		t.Fatalf("%v, %v", relays, err)
+	}
+	for _, address := range []string{c.Listen, c.Metrics, relays[0].Host} {
 		host, port, err := net.SplitHostPort(address)
-		if err != nil || host != "127.0.0.1" || port == "0" || port == "8443" || port == "9464" {
+		if err != nil || host != "127.0.0.1" || port == "0" || port == "8443" || port == "8444" || port == "9464" {
 			t.Errorf("address %s, %v", address, err)
 		}
 	}
 	wantIn(t, "progress", s.err.String(), "listens on "+c.Listen)
+	for _, name := range []string{"app", "app2", "detour"} {
+		p, err := client.OpenProfile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, name+" knows one address", len(p.Addresses), 1)
+		want(t, name+" knows the relay", p.Addresses[0] == relays[0].String(), name != "detour")
+	}
+
+	again := &session{vars: map[string]string{"HOME": dir, "CLAVIGER_PROFILE": filepath.Join(dir, "app")}}
+	again.serve(t)
+	want(t, "the relay's address", startRelayWith(t, filepath.Join(dir, "relay.toml")), relays[0].String())
+	text := filepath.Join(dir, "cards.txt")
+	for late := time.Now().Add(time.Minute); again.run(t, "encrypt", "--key", "payments/cards", "-o", text+".clv", text) != 0; { // until the server has found the relay
+		if time.Now().After(late) {
+			t.Fatal(again.err.String())
+		}
+	}
 }
 
 // A server that does not start says why.

@@ -43,6 +43,16 @@ func carriers(c serverConfig, o *keyserver.Options) ([]outward.Carrier, error) {
 	return out, nil
 }
 
+// hangUp closes the lines to relays that the server has stopped using, so that
+// those don't wait for them when they stop as well.
+func hangUp(all []outward.Carrier) {
+	for _, c := range all {
+		if c, ok := c.(interface{ Close() }); ok {
+			c.Close()
+		}
+	}
+}
+
 // addReach puts into an invite where the server stands besides its port, and the
 // send token for there. Ports of this machine go then: whoever is invited may be
 // elsewhere.

@@ -34,6 +34,12 @@ func startRelay(t *testing.T, dir, domain string) string {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return startRelayWith(t, file)
+}
+
+// startRelayWith runs a relay with a configuration until the test ends.
+func startRelayWith(t *testing.T, file string) string {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out, ended := said{make(chan string, 8)}, make(chan int, 1)
 	var log bytes.Buffer

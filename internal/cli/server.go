@@ -86,6 +86,7 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 	if err != nil {
 		return err
 	}
+	defer hangUp(relays)
 	listeners, err := listen(dir, config)
 	if err != nil {
 		return err

@@ -7,18 +7,25 @@
 // the tour, and [Demo.Close] stops everything and, unless told otherwise, leaves
 // no file behind. The directory holds
 //
-//	server/   the key server's data directory
-//	admin/    the profile of an admin, whose authority key lies under a key file
-//	app/      the profile of a workload that may use the key of the tour
-//	app2/     that of another, which may not
-//	env.sh    for a shell: . env.sh, and claviger is the workload "app"
+//	server/     the key server's data directory
+//	relay/      the relay's; relay.toml beside it is for claviger-relay
+//	admin/      the profile of an admin, whose authority key lies under a key file
+//	app/        the profile of a workload that may use the keys of the tour
+//	app2/       that of another, which may not
+//	detour/     that of a third, which may, and whose relay changes what it carries
+//	env.sh      for a shell: . env.sh, and claviger is the workload "app"
+//
+// Workloads know the relay alone, from their invites on: the server listens on
+// 127.0.0.1 for the admin, and dials out to the relay.
 //
 // # What it does not do
 //
 // Nothing here stands in for a part of the product: server, profiles, policy and
 // audit are the real ones, and the tour runs real command lines through the real
 // command line. Only what a person would type is filled in: the root is sealed
-// under a key file, and the authority key too.
+// under a key file, and the authority key too. The relay is the front that
+// claviger-relay has, over memory in place of NATS: what it carries is forgotten
+// when the demo ends.
 //
 // # Threats
 //
@@ -39,6 +46,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"claviger/client"
 	"claviger/internal/admin"
 	"claviger/internal/clock"
 	"claviger/internal/install"
@@ -54,10 +62,16 @@ const (
 	dirAdmin   = "admin"
 	dirApp     = "app"
 	dirApp2    = "app2"
+	dirDetour  = "detour"
+	dirRelay   = "relay"
 	fileEnv    = "env.sh"
 	fileRoot   = "root.key"
 	fileUnlock = "unlock.key"
 	fileLog    = "server.log"
+
+	fileRelayLog    = "relay.log"
+	fileRelayConfig = "relay.toml"
+
 	domainName = "demo.internal"
 	configFile = "claviger.toml"
 )
@@ -69,8 +83,15 @@ var ErrNotEmpty = install.ErrNotEmpty
 // status.
 type Command func(ctx context.Context, profile string, args []string, out, err io.Writer) int
 
-// Config renders the configuration of a demo server.
-type Config func(domain wire.DomainID, name, listen, metrics, keyFile string) []byte
+// Server is what the configuration of a demo's server has to say.
+type Server struct {
+	Domain                         wire.DomainID
+	Name, Listen, Metrics, KeyFile string
+	Relay                          string // address with its pin
+}
+
+// Config renders the configuration of a demo's server.
+type Config func(Server) []byte
 
 // Options of a Demo; all but Dir, Program and Progress are required.
 type Options struct {
@@ -85,11 +106,14 @@ type Options struct {
 // Demo is a domain that runs.
 type Demo struct {
 	Dir     string
-	Address string // of the server's API
+	Address string // of the server's API, for the admin
+	Relay   string // of the relay, with its pin
 
 	o       Options
-	kept    bool // Dir was named: it stays after a tour that ended
-	existed bool // and was there, empty
+	relay   *relayed
+	held    *client.Client // a workload that runs all the time; nil if none does
+	kept    bool           // Dir was named: it stays after a tour that ended
+	existed bool           // and was there, empty
 	stop    context.CancelFunc
 	ended   chan int // exit status of the server
 }
@@ -112,7 +136,10 @@ func Open(ctx context.Context, o Options) (*Demo, error) {
 
 func (d *Demo) makeDir() (err error) {
 	if !d.kept {
-		d.Dir, err = os.MkdirTemp("", "claviger-demo-") // 0700
+		if d.Dir, err = os.MkdirTemp("", "claviger-demo-"); err != nil { // 0700
+			return err
+		}
+		d.Dir, err = filepath.Abs(d.Dir) // $TMPDIR may be relative
 		return err
 	}
 	if d.Dir, err = filepath.Abs(d.o.Dir); err != nil {
@@ -151,7 +178,20 @@ func (d *Demo) Close() error {
 	return d.Remove()
 }
 
+// halt stops everything: clients first, the relay last.
 func (d *Demo) halt() {
+	if d.held != nil {
+		_ = d.held.Close() // it forgets its keys; there is nothing to be done about more
+		d.held = nil
+	}
+	d.haltServer()
+	if d.relay != nil {
+		d.relay.close()
+		d.relay = nil
+	}
+}
+
+func (d *Demo) haltServer() {
 	if d.stop != nil {
 		d.stop()
 		<-d.ended
@@ -163,26 +203,38 @@ func (d *Demo) halt() {
 func (d *Demo) path(name ...string) string { return filepath.Join(append([]string{d.Dir}, name...)...) }
 
 func (d *Demo) open(ctx context.Context) error {
+	var err error
+	if d.relay, err = d.openRelay(); err != nil {
+		return err
+	}
+	d.Relay = d.relay.address()
 	d.o.Progress("founding a trust domain")
 	p, made, err := d.found(ctx)
 	if err != nil {
 		return err
 	}
-	d.o.Progress("starting the key server")
+	d.o.Progress("starting the relay and the key server")
+	if err := d.relay.serve(ctx, made.Domain, d); err != nil {
+		return err
+	}
 	if err := d.start(ctx, made.Domain); err != nil {
 		return err
 	}
-	d.o.Progress("the key server listens on " + d.Address)
+	if err := d.relay.metServer(ctx); err != nil {
+		return err
+	}
+	d.o.Progress("the key server listens on " + d.Address + ", for the admin alone")
+	d.o.Progress("workloads reach it through the relay " + d.Relay)
 	if err := p.Join(made.Domain, []string{d.Address}, made.Members); err != nil {
 		return err
 	}
-	for _, name := range []string{dirApp, dirApp2} {
-		d.o.Progress("enrolling the workload " + name)
+	for _, name := range []string{dirApp, dirApp2, dirDetour} {
+		d.o.Progress("enrolling the workload " + name + " through the relay, with an invite and nothing else")
 		if err := d.enrol(ctx, name); err != nil {
 			return err
 		}
 	}
-	return nil
+	return d.takeDetour()
 }
 
 // found makes the admin's profile and the domain.
@@ -216,7 +268,9 @@ func (d *Demo) found(ctx context.Context) (*admin.Profile, *install.Made, error)
 }
 
 func (d *Demo) config(domain wire.DomainID, at addresses) []byte {
-	return d.o.Config(domain, domainName, at.Listen, at.Metrics, filepath.Join("..", fileRoot))
+	return d.o.Config(Server{
+		Domain: domain, Name: domainName, Listen: at.Listen, Metrics: at.Metrics, KeyFile: filepath.Join("..", fileRoot), Relay: d.Relay,
+	})
 }
 
 // EnvFile is the file for a shell that makes it the workload.

@@ -76,7 +76,7 @@ func (d *Demo) serve(ctx context.Context) (at addresses, err error) {
 	case <-time.After(startWithin):
 		return at, fmt.Errorf("the server was not ready within %v", startWithin)
 	}
-	d.halt()
+	d.haltServer()
 	text, _ := os.ReadFile(d.path(fileLog)) // unreadable is as good as empty
 	return at, commandError("the server did not start", text)
 }
@@ -142,4 +142,14 @@ func (d *Demo) enrol(ctx context.Context, name string) error {
 	}
 	_, err = client.Enroll(ctx, d.path(name), string(text), client.EnrollOptions{AllowDemo: true, Clock: d.o.Clock})
 	return errors.Join(err, os.Remove(invite))
+}
+
+// takeDetour has the third workload go through the hop from now on.
+func (d *Demo) takeDetour() error {
+	p, err := client.OpenProfile(d.path(dirDetour))
+	if err != nil {
+		return err
+	}
+	p.Addresses = []string{d.relay.hop.address}
+	return p.Save()
 }

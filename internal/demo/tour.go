@@ -16,6 +16,7 @@ import (
 // Names of the tour.
 const (
 	tourKey  = "payments/cards"
+	heldKey  = "payments/tokens" // of a workload that runs all the time
 	tourText = "4929 4212 3456 7890  VALID THRU 11/29\n"
 )
 
@@ -37,6 +38,7 @@ type step struct {
 	args    []string
 	want    int
 	check   func(out, err string) (evidence string, failed error)
+	before  func(ctx context.Context) error // nil: nothing is to be done before
 }
 
 // Tour runs the steps in order and reports each. It stops at the first that does
@@ -62,6 +64,12 @@ func (d *Demo) Tour(ctx context.Context, report func(Result)) (held bool, err er
 func (d *Demo) take(ctx context.Context, s step) Result {
 	var out, complaint bytes.Buffer
 	r := Result{Title: s.title, Command: d.line(s), Want: s.want}
+	if s.before != nil {
+		if err := s.before(ctx); err != nil {
+			r.Evidence = err.Error()
+			return r
+		}
+	}
 	r.ExitCode = d.o.Run(ctx, d.path(s.profile), s.args, &out, &complaint)
 	r.Output = strings.TrimSpace(out.String() + complaint.String())
 	if r.ExitCode != s.want {
@@ -95,18 +103,27 @@ func (d *Demo) steps() []step {
 	encrypt := []string{"encrypt", "--key", tourKey, "-o", sealed, text}
 	decrypt := []string{"decrypt", "--key", tourKey, "-o", opened, sealed}
 	return []step{
-		{"an admin makes a key and lets app use it", dirAdmin, []string{"key", "create", tourKey, "--allow", dirApp}, 0, said("")},
-		{"app encrypts a file", dirApp, encrypt, 0, d.isSealed},
-		{"anyone can see which key it needs, by id", dirApp, []string{"inspect", sealed, "--json"}, 0, d.showsIDs},
-		{"app decrypts it", dirApp, decrypt, 0, d.isOpened},
-		{"app2 may not use the key", dirApp2, []string{"encrypt", "--key", tourKey, "-o", d.path("cards2.clv"), text}, 4,
-			said("error: app2 may not encrypt with " + tourKey + " (no policy allows it)\nhint: an admin can run: claviger policy allow app2 " + tourKey)},
-		{"an admin disables the key", dirAdmin, []string{"key", "disable", tourKey}, 0, said("")},
-		{"now app may not decrypt any more", dirApp, decrypt, 4, said("(the key is disabled)")},
-		{"an admin enables it again", dirAdmin, []string{"key", "enable", tourKey}, 0, said("")},
-		{"and app can decrypt", dirApp, decrypt, 0, d.isOpened},
-		{"an admin takes the audit log home", dirAdmin, []string{"audit", "export", "-o", archive}, 0, said("")},
-		{"the log is verified offline, with app's receipts", dirAdmin, []string{"audit", "verify", "--receipts", d.path(dirApp, "receipts"), archive}, 0, said("")},
+		{title: "an admin makes a key and lets app and detour use it", profile: dirAdmin,
+			args: []string{"key", "create", tourKey, "--allow", dirApp, "--allow", dirDetour}, check: said("")},
+		{title: "app encrypts a file; the key comes through the relay", profile: dirApp, args: encrypt, check: d.isSealed},
+		{title: "anyone can see which key it needs, by id", profile: dirApp, args: []string{"inspect", sealed, "--json"}, check: d.showsIDs},
+		{title: "app decrypts it", profile: dirApp, args: decrypt, check: d.isOpened},
+		{title: "app2 may not use the key", profile: dirApp2, args: []string{"encrypt", "--key", tourKey, "-o", d.path("cards2.clv"), text}, want: 4,
+			check: said("error: app2 may not encrypt with " + tourKey + " (no policy allows it)\nhint: an admin can run: claviger policy allow app2 " + tourKey)},
+		{title: "detour may, but its relay changes a bit of each answer: no such answer is used", profile: dirDetour, args: decrypt, want: 6, check: d.isRefused},
+		{title: "an admin disables the key", profile: dirAdmin, args: []string{"key", "disable", tourKey}, check: said("")},
+		{title: "now app may not decrypt any more", profile: dirApp, args: decrypt, want: 4, check: said("(the key is disabled)")},
+		{title: "an admin enables it again", profile: dirAdmin, args: []string{"key", "enable", tourKey}, check: said("")},
+		{title: "and app can decrypt", profile: dirApp, args: decrypt, check: d.isOpened},
+		{title: "an admin makes a key for a program of app's that runs all the time", profile: dirAdmin,
+			args: []string{"key", "create", heldKey, "--allow", dirApp}, check: said("")},
+		{title: "while that program holds the key, an admin revokes it and measures", profile: dirAdmin,
+			args: []string{"revoke", heldKey, "--measure", "--timeout", "1m"}, check: d.isDark, before: d.hold},
+		{title: "an admin takes that back", profile: dirAdmin, args: []string{"enable", heldKey}, check: said("")},
+		{title: "all that the relay holds and saw", profile: dirApp, args: []string{"relay-dump", "--dir", d.path(dirRelay)}, check: d.sawNothing},
+		{title: "an admin takes the audit log home", profile: dirAdmin, args: []string{"audit", "export", "-o", archive}, check: said("")},
+		{title: "the log is verified offline, with app's receipts", profile: dirAdmin,
+			args: []string{"audit", "verify", "--receipts", d.path(dirApp, "receipts"), archive}, check: said("")},
 	}
 }
 

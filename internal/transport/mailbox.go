@@ -59,6 +59,9 @@ type RelayOwner struct {
 // As returns the relay as the holder of m uses it.
 func (r *Relay) As(m *Mailbox) *RelayOwner { return &RelayOwner{r, m} }
 
+// Close closes idle connections.
+func (o *RelayOwner) Close() { o.relay.Close() }
+
 // Address is the relay's address.
 func (o *RelayOwner) Address() string { return o.relay.Address() }
 

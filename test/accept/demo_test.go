@@ -72,14 +72,15 @@ func (p *person) setsOnly(file string, names ...string) {
 // is for a demo.
 func demoAlone(t *testing.T, p *person) {
 	server := p.start("server", "--dir", "D/server").shows("unsealed")
-	p.do("--profile", "./D/app", "key", "list")
+	p.do("--profile", "./D/admin", "key", "list")
 	for _, profile := range []string{"app", "admin"} {
 		was := p.read("D/" + profile + "/profile.json")
 		p.edit("D/"+profile+"/profile.json", `"demo":true`, `"demo":false`)
 		p.run("--profile", "./D/"+profile, "key", "list").refuses(t, "demo")
 		p.write("D/"+profile+"/profile.json", was)
-		p.do("--profile", "./D/"+profile, "key", "list")
 	}
+	p.do("--profile", "./D/admin", "key", "list")
+	p.run("--profile", "./D/app", "key", "list").says(t, "this needs a server's own address") // app knows the relay alone
 	server.end(interrupt)
 	p.edit("D/server/claviger.toml", "demo = true", "demo = false")
 	p.run("server", "--dir", "D/server").says(t, "error: ", "demo").ends(t, 1)
@@ -121,7 +122,7 @@ func TestDemoStaysUntilInterrupted(t *testing.T) {
 	eventually(t, func() error { _, err := os.Stat(p.path("D/env.sh")); return err })
 
 	// Whoever waited for env.sh finds all done.
-	r := p.shell(". D/env.sh && claviger key list --json").ends(t, 0)
+	r := p.shell(". D/admin/env.sh && claviger key list --json").ends(t, 0)
 	var list struct{ Keys []struct{ Name string } }
 	if err := json.Unmarshal([]byte(r.out), &list); err != nil || len(list.Keys) == 0 {
 		t.Fatalf("%v: %s", err, r.out)
