@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"claviger/client/internal/leases"
+	"claviger/client/internal/trust"
 	"claviger/internal/wire"
 )
 
@@ -49,14 +50,16 @@ func (c *Client) fetchAhead(ctx context.Context, asks []leases.Ask) error {
 	if len(asks) == 0 {
 		return nil
 	}
-	items := make([]wire.Item, len(asks))
-	for i, ask := range asks {
-		items[i] = itemOf(ask)
-	}
-	answer, err := c.release(ctx, items)
+	answer, err := c.release(ctx, itemsOf(asks))
 	if err != nil {
 		return err
 	}
+	c.keepAll(answer, asks)
+	return nil
+}
+
+// keepAll puts what was answered in place of what is at hand. It takes the answer.
+func (c *Client) keepAll(answer *trust.Answer, asks []leases.Ask) {
 	defer answer.Wipe()
 	for i, ask := range asks {
 		l, err := c.accept(answer, i, ask)
@@ -66,5 +69,4 @@ func (c *Client) fetchAhead(ctx context.Context, asks []leases.Ask) error {
 			c.cache.Drop(ask)
 		}
 	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"claviger/client/internal/identity"
 	"claviger/client/internal/keep"
 	"claviger/client/internal/leases"
 	"claviger/client/internal/trust"
@@ -56,8 +57,9 @@ type Client struct {
 	view    *trust.View
 	net     *ways.Network
 	kept    *keep.Dir
-	id      *identity
+	id      *identity.File
 	cache   *leases.Cache
+	waiting *leases.Cache // what came ahead of need and may not be used yet
 	receipt *keep.Receipts
 	mailbox *transport.Mailbox // of this run
 
@@ -97,8 +99,8 @@ func Dial(_ context.Context, p *Profile, o Options) (*Client, error) {
 		return nil, fmt.Errorf("open %s: the reason is longer than %d bytes", p.Dir, wire.MaxReason)
 	}
 	c := &Client{
-		profile: p, options: o, kept: keep.New(p.Dir, p.domain), id: newIdentity(p),
-		cache: leases.NewCache(o.CacheBytes), receipt: keep.NewReceipts(p.Dir), mailbox: transport.NewMailbox(),
+		profile: p, options: o, kept: keep.New(p.Dir, p.domain), id: p.identity(),
+		cache: leases.NewCache(o.CacheBytes), waiting: leases.NewCache(DefaultCacheBytes), receipt: keep.NewReceipts(p.Dir), mailbox: transport.NewMailbox(),
 		running: map[*task]struct{}{}, given: map[*leases.Lease]struct{}{}, debts: map[wire.ServerID]trust.Obeyed{},
 	}
 	if err := c.open(); err != nil {
@@ -129,13 +131,13 @@ func (c *Client) open() error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", p.Dir, err)
 	}
-	if _, err := c.id.get(); err != nil {
+	if _, err := c.id.Get(); err != nil {
 		return fmt.Errorf("open %s: %w", p.Dir, err)
 	}
 	c.members = c.view.Members().Newest
 	c.net, err = ways.New(c.view, ways.Options{
 		Addresses: p.Addresses, Tokens: c.kept,
-		Transport: transport.Options{Timeout: c.options.Timeout, Identity: c.id.certificate, Clock: c.options.Clock},
+		Transport: transport.Options{Timeout: c.options.Timeout, Identity: c.id.Certificate, Clock: c.options.Clock},
 	})
 	return err
 }
@@ -157,6 +159,7 @@ func (c *Client) Close() error {
 		return nil
 	}
 	c.cache.Close()
+	c.waiting.Close()
 	c.tasks.Wait()
 	c.net.Close()
 	return c.receipt.Prune()
@@ -196,32 +199,53 @@ func (c *Client) isClosed() bool {
 // release asks for items and returns what was believed. The caller wipes the
 // answer.
 func (c *Client) release(ctx context.Context, items []wire.Item) (*trust.Answer, error) {
+	out, _, err := c.ask(ctx, items, func(*trust.Question) func(*trust.Asked) { return func(*trust.Asked) {} })
+	return out, err
+}
+
+// ask is release for who has more to say: amend changes each question before it is
+// asked, and what it returns hears of it before it is sent. The second result is the
+// one that was answered.
+func (c *Client) ask(ctx context.Context, items []wire.Item, amend func(*trust.Question) func(*trust.Asked)) (*trust.Answer, *trust.Asked, error) {
 	if c.isClosed() {
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
 	}
 	c.renewIfDue(ctx)
-	id, err := c.id.get()
+	id, err := c.id.Get()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var out *trust.Answer
+	var answered *trust.Asked
 	err = c.net.Exchange(ctx, &ways.Talk{
 		Ask: func(p *trust.Peer, hint int64) (*trust.Asked, error) {
-			return c.view.Ask(p, id.trust, trust.Question{Items: items, Reason: c.options.Reason, TimeHint: hint, Mailbox: c.mailbox.ID()})
+			q := trust.Question{Items: items, Reason: c.options.Reason, TimeHint: hint, Mailbox: c.mailbox.ID()}
+			made := amend(&q)
+			asked, err := c.view.Ask(p, id.Trust, q)
+			if err == nil {
+				made(asked)
+			}
+			return asked, err
 		},
 		Hear: func(a *trust.Asked, answer []byte) (err error) {
 			out, err = c.view.Answer(a, answer)
+			answered = a
 			return err
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c.kept.SaveToken(out.SendToken)
-	c.dropFenced()
+	c.believed(out)
 	c.pay()
-	c.receipt.Save(out.Grant)
-	return out, nil
+	return out, answered, nil
+}
+
+// believed keeps what an answer brings besides keys, and ends what it ends.
+func (c *Client) believed(answer *trust.Answer) {
+	c.kept.SaveToken(answer.SendToken)
+	c.dropFenced()
+	c.receipt.Save(answer.Grant)
 }
 
 // Refresh gets news of what is revoked, now and not when they are next due. It
@@ -277,7 +301,7 @@ func (c *Client) dropFenced() {
 	if !changed {
 		return
 	}
-	c.cache.DropIf(func(l *leases.Lease) bool {
+	c.dropIf(func(l *leases.Lease) bool {
 		_, err := state.ServerKey(l.Server)
 		return err != nil
 	})

@@ -68,8 +68,9 @@
 // once. Nothing runs while nothing is leased, nor after Close. Time is counted by
 // the boot and the wall clock, whichever says more.
 //
-// Standing requests (docs/spec/release.md, section 8), which bring releases to who
-// isn't connected, are not made by this package.
+// Over relays and directories, after some seconds with leases at hand, the client
+// keeps a standing request with the servers (docs/spec/release.md, section 8): a new
+// version then comes by itself, and is used as soon as a statement vouches for it.
 //
 // # Errors
 //

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"claviger/client/internal/identity"
 	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/client/internal/ways"
@@ -215,7 +216,7 @@ func (d *draft) certify(ctx context.Context, n *ways.Network) error {
 	if got.Reason != "" {
 		return &DeniedError{Client: d.profile.Client, Operation: "enroll", Reason: got.Reason}
 	}
-	keyPEM, err := formatKey(key)
+	keyPEM, err := identity.FormatKey(key)
 	if err != nil {
 		return err
 	}
@@ -223,7 +224,7 @@ func (d *draft) certify(ctx context.Context, n *ways.Network) error {
 	if err := keep.WriteFile(filepath.Join(d.Path(), fileKey), keyPEM); err != nil {
 		return err
 	}
-	return keep.WriteFile(filepath.Join(d.Path(), fileCert), formatChain(got.Chain))
+	return keep.WriteFile(filepath.Join(d.Path(), fileCert), identity.FormatChain(got.Chain))
 }
 
 // adopt makes a profile for a certificate of somebody else's CA: the files must
@@ -239,6 +240,6 @@ func (d *draft) adopt(ctx context.Context, n *ways.Network) error {
 		}
 		*name = full
 	}
-	_, err := loadIdentity(d.profile.CertFile, d.profile.KeyFile, d.profile.Client)
+	_, err := identity.Load(d.profile.CertFile, d.profile.KeyFile, d.profile.Client)
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"claviger/client/internal/identity"
 	"claviger/client/internal/keep"
 	"claviger/internal/clock"
 	"claviger/internal/members"
@@ -240,7 +241,7 @@ func TestOutsideCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
-		if err := errors.Join(os.WriteFile(keyFile, text, 0o600), os.WriteFile(certFile, formatChain(w.domain.Issue(app, key.Public())), 0o600)); err != nil {
+		if err := errors.Join(os.WriteFile(keyFile, text, 0o600), os.WriteFile(certFile, identity.FormatChain(w.domain.Issue(app, key.Public())), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		return key
@@ -263,8 +264,8 @@ func TestOutsideCertificate(t *testing.T) {
 	if err := errors.Join(os.Chtimes(certFile, later, later), os.Chtimes(keyFile, later, later)); err != nil {
 		t.Fatal(err)
 	}
-	id, err := w.client.id.get()
-	if err != nil || !next.PublicKey.Equal(id.trust.Key.Public()) {
+	id, err := w.client.id.Get()
+	if err != nil || !next.PublicKey.Equal(id.Trust.Key.Public()) {
 		t.Errorf("the changed files were not read: %v", err)
 	}
 }
@@ -339,14 +340,14 @@ func TestRenewalCrash(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, err := formatKey(key)
+			text, err := identity.FormatKey(key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			tt.cut(w, text, formatChain(w.domain.Issue(app, key.Public())))
+			tt.cut(w, text, identity.FormatChain(w.domain.Issue(app, key.Public())))
 			w.client = w.dial()
-			id, err := w.client.id.get()
-			if err != nil || key.PublicKey.Equal(id.trust.Key.Public()) != tt.next {
+			id, err := w.client.id.Get()
+			if err != nil || key.PublicKey.Equal(id.Trust.Key.Public()) != tt.next {
 				t.Errorf("the wrong pair is in use, %v", err)
 			}
 			w.seal("4111")

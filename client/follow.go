@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"claviger/client/internal/leases"
@@ -37,6 +38,9 @@ func (c *Client) follow(ctx context.Context) {
 	case <-ctx.Done():
 	case <-time.After(followDelay):
 	}
+	var both sync.WaitGroup
+	defer both.Wait()
+	both.Go(func() { c.standby(ctx) })
 	c.net.Follow(ctx, func() {
 		c.obey()
 		c.prefetch()
@@ -47,8 +51,15 @@ func (c *Client) follow(ctx context.Context) {
 // who gave them.
 func (c *Client) obey() {
 	news := c.view.News()
-	c.cache.DropIf(func(l *leases.Lease) bool { return news.Revokes(l.Item.Revocation, l.Epoch) })
+	c.dropIf(func(l *leases.Lease) bool { return news.Revokes(l.Item.Revocation, l.Epoch) })
 	c.dropFenced()
+	c.promote()
 	c.owe(news)
 	c.pay()
+}
+
+// dropIf ends leases, also those that may not be used yet.
+func (c *Client) dropIf(end func(*leases.Lease) bool) {
+	c.cache.DropIf(end)
+	c.waiting.DropIf(end)
 }

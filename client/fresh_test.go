@@ -389,14 +389,14 @@ func TestGeneration(t *testing.T) {
 func TestOvertakenAnswer(t *testing.T) {
 	for _, revoked := range []bool{false, true} {
 		w := newWorld(t)
-		id, err := w.client.id.get()
+		id, err := w.client.id.Get()
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.seal("introduces the server")
 		at := w.client.net.Order()[0]
 		ask := sealAsk("payments/cards", EncryptOptions{Partition: []byte("p")})
-		asked, err := w.client.view.Ask(at.Peers()[0], id.trust, trust.Question{Items: []wire.Item{itemOf(ask)}})
+		asked, err := w.client.view.Ask(at.Peers()[0], id.Trust, trust.Question{Items: []wire.Item{itemOf(ask)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"time"
 
@@ -38,8 +39,17 @@ func (c *Client) isFresh(l *leases.Lease) bool {
 }
 
 // wordOn is how long ago, at most, a server vouched for the lease.
+//
+// Security: what came ahead of need may have been held back by whoever carried it,
+// so it doesn't vouch for itself (T-16).
 func (c *Client) wordOn(l *leases.Lease) time.Duration {
-	if age, ok := c.view.Age(l.Epoch); ok {
+	age, ok := c.view.Age(l.Epoch)
+	switch {
+	case l.Ahead && !ok:
+		return math.MaxInt64
+	case l.Ahead:
+		return age
+	case ok:
 		return min(age, l.Age())
 	}
 	return l.Age()
@@ -99,6 +109,14 @@ func (c *Client) fetch(ctx context.Context, ask leases.Ask) (*leases.Lease, erro
 	return l, err
 }
 
+func itemsOf(asks []leases.Ask) []wire.Item {
+	out := make([]wire.Item, len(asks))
+	for i, ask := range asks {
+		out[i] = itemOf(ask)
+	}
+	return out
+}
+
 func itemOf(ask leases.Ask) wire.Item {
 	item := wire.Item{
 		Name: ask.Name, Version: ask.Version, Purpose: wire.PurposeData,
@@ -121,8 +139,12 @@ func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*lease
 		return nil, fmt.Errorf("%w: the key of %s is leased for no time", ErrStale, item.Name)
 	}
 	// Security: whoever carried the answer may have held it back until it was of no
-	// use (T-16).
-	if c.view.Elapsed(answer) >= time.Duration(min(item.Lease, item.Staleness))*time.Second {
+	// use (T-16). That of one ahead of need hangs on others' word (wordOn).
+	good := item.Lease
+	if !answer.Ahead {
+		good = min(good, item.Staleness)
+	}
+	if c.view.Elapsed(answer) >= time.Duration(good)*time.Second {
 		return nil, fmt.Errorf("%w: the answer came when its lease was over", ErrStale)
 	}
 	// Security: sealing with a version that is not the active one would undo a
@@ -144,7 +166,7 @@ func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*lease
 	c.endLater(time.Duration(item.Lease)*time.Second - c.view.Elapsed(answer))
 	l := leases.New(leases.Terms{
 		Item: item.GrantItem, Epoch: answer.Epoch, Server: answer.Server, Grant: wire.Sum("receipt", answer.Grant),
-		Age: func() time.Duration { return c.view.Elapsed(answer) },
+		Age: func() time.Duration { return c.view.Elapsed(answer) }, Ahead: answer.Ahead,
 	}, key)
 	c.remember(l)
 	return l, nil
@@ -197,7 +219,7 @@ func (c *Client) endLater(in time.Duration) {
 }
 
 func (c *Client) dropEnded() {
-	c.cache.DropIf(func(l *leases.Lease) bool { return !c.lasts(l) })
+	c.dropIf(func(l *leases.Lease) bool { return !c.lasts(l) })
 	c.forget()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -206,7 +228,7 @@ func (c *Client) dropEnded() {
 	if c.closed {
 		return
 	}
-	if more || c.cache.Len() > 0 {
+	if more || c.cache.Len()+c.waiting.Len() > 0 {
 		c.ending = time.AfterFunc(sweepEvery, c.dropEnded)
 		return
 	}

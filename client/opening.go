@@ -172,11 +172,7 @@ func (o *Opening) ask(ctx context.Context, asks []leases.Ask) (*trust.Answer, er
 	if len(asks) > wire.MaxItems {
 		return nil, fmt.Errorf("%d keys are expected whose ids are not known yet: at most %d can be asked for at once", len(asks), wire.MaxItems)
 	}
-	items := make([]wire.Item, len(asks))
-	for i, ask := range asks {
-		items[i] = itemOf(ask)
-	}
-	return o.client.release(ctx, items)
+	return o.client.release(ctx, itemsOf(asks))
 }
 
 // find asks for what may open the unknown slots, in one request: by id if any key

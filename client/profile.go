@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"claviger/client/internal/identity"
 	"claviger/client/internal/keep"
 	"claviger/internal/strictjson"
 	"claviger/internal/wire"
@@ -24,7 +25,6 @@ const (
 	kindClient   = "client"
 	schema       = 1
 	maxProfile   = 64 << 10
-	maxCertFile  = 256 << 10
 	maxAddresses = 16
 )
 
@@ -139,6 +139,14 @@ func (p *Profile) encode() ([]byte, error) {
 		return nil, fmt.Errorf("write profile: %w", err)
 	}
 	return append(data, '\n'), nil
+}
+
+// identity is the certificate and key that the profile stands for.
+func (p *Profile) identity() *identity.File {
+	if p.CertFile != "" {
+		return identity.New(p.Client, p.CertFile, p.KeyFile)
+	}
+	return identity.New(p.Client, filepath.Join(p.Dir, fileCert), filepath.Join(p.Dir, fileKey))
 }
 
 // pins are the ids in the profile's own list.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"claviger/client/internal/identity"
 )
 
 const goodProfile = `{"schema":1,"kind":"client","demo":false,"domain":"` +
@@ -87,7 +89,7 @@ func TestForeignIdentity(t *testing.T) {
 		}
 	}
 	copyFile(other.profile.Dir, w.profile.Dir, fileKey)
-	if _, err := Dial(t.Context(), w.profile, Options{Clock: w.clock}); !errors.Is(err, errMismatch) {
+	if _, err := Dial(t.Context(), w.profile, Options{Clock: w.clock}); !errors.Is(err, identity.ErrMismatch) {
 		t.Errorf("another key: %v", err)
 	}
 	copyFile(second.Dir, w.profile.Dir, fileKey)

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"claviger/client/internal/identity"
 	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/client/internal/ways"
@@ -40,7 +41,7 @@ func (c *Client) Renew(ctx context.Context) error {
 	if c.profile.CertFile != "" {
 		return errors.New("renew certificate: it is not of the domain's own CA; whoever issued it renews it")
 	}
-	id, err := c.id.get()
+	id, err := c.id.Get()
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (c *Client) Renew(ctx context.Context) error {
 	}
 	var got *trust.Enrolled
 	err = c.net.Exchange(ctx, &ways.Talk{
-		Ask: func(p *trust.Peer, hint int64) (*trust.Asked, error) { return c.view.Renew(p, id.trust, key, hint) },
+		Ask: func(p *trust.Peer, hint int64) (*trust.Asked, error) { return c.view.Renew(p, id.Trust, key, hint) },
 		Hear: func(a *trust.Asked, answer []byte) (err error) {
 			got, err = c.view.Enrolled(a, answer, key)
 			return err
@@ -70,14 +71,14 @@ func (c *Client) Renew(ctx context.Context) error {
 }
 
 func (c *Client) writeRenewal(key *ecdsa.PrivateKey, chain [][]byte) error {
-	keyPEM, err := formatKey(key)
+	keyPEM, err := identity.FormatKey(key)
 	if err != nil {
 		return err
 	}
 	defer secret.Wipe(keyPEM)
 	dir := c.profile.Dir
 	return keep.Locked(dir, func() error {
-		if err := keep.WriteFile(filepath.Join(dir, fileNextCert), formatChain(chain)); err != nil {
+		if err := keep.WriteFile(filepath.Join(dir, fileNextCert), identity.FormatChain(chain)); err != nil {
 			return err
 		}
 		if err := keep.WriteFile(filepath.Join(dir, fileNextKey), keyPEM); err != nil {
@@ -109,7 +110,7 @@ func finishRenewal(p *Profile) error {
 	return keep.Locked(p.Dir, func() error {
 		next := filepath.Join(p.Dir, fileNextCert)
 		for _, key := range []string{fileNextKey, fileKey} {
-			if _, err := loadIdentity(next, filepath.Join(p.Dir, key), p.Client); err == nil {
+			if _, err := identity.Load(next, filepath.Join(p.Dir, key), p.Client); err == nil {
 				return installRenewal(p.Dir)
 			}
 		}
@@ -126,12 +127,12 @@ func (c *Client) renewIfDue(ctx context.Context) {
 	if c.profile.CertFile != "" {
 		return
 	}
-	id, err := c.id.get()
+	id, err := c.id.Get()
 	if err != nil {
 		return
 	}
-	life := id.leaf.NotAfter.Sub(id.leaf.NotBefore)
-	if c.view.Now().Before(id.leaf.NotBefore.Add(life * 2 / 3)) {
+	life := id.Leaf.NotAfter.Sub(id.Leaf.NotBefore)
+	if c.view.Now().Before(id.Leaf.NotBefore.Add(life * 2 / 3)) {
 		return
 	}
 	now := c.options.Clock.Boot()

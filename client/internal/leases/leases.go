@@ -43,6 +43,7 @@ type Terms struct {
 	Server wire.ServerID
 	Grant  wire.Hash            // names the signed grant
 	Age    func() time.Duration // how long ago, at most, it was released
+	Ahead  bool                 // it came ahead of need, and vouches for nothing itself
 }
 
 // Lease is a key with its terms, which don't change.
@@ -217,6 +218,19 @@ func (c *Cache) put(ask Ask, l *Lease) {
 	for c.order.Len() > c.limit {
 		c.remove(c.order.Back())
 	}
+}
+
+// Take takes the lease kept for ask out of the Cache: it is the caller's now. nil if
+// there is none.
+func (c *Cache) Take(ask Ask) *Lease {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.entries[ask]
+	if !ok {
+		return nil
+	}
+	delete(c.entries, ask)
+	return c.order.Remove(at).(*entry).lease
 }
 
 // Drop drops the lease kept for ask.

@@ -48,6 +48,10 @@ type Question struct {
 	Evidence  []byte
 	Statement []byte    // the newest signed statement, empty without
 	Mailbox   wire.Hash // of the asker's run; zero without
+	// Standing are public halves of further one-time keys, for releases ahead of need;
+	// empty without. StandFor is how long the request is to stand.
+	Standing [][]byte
+	StandFor time.Duration
 	// TimeHint is the Unix time in milliseconds to address the request with;
 	// zero means the View's own guess.
 	TimeHint int64
@@ -60,7 +64,10 @@ func (v *View) Ask(p *Peer, id Identity, q Question) (*Asked, error) {
 	req := wire.Request{
 		Type: wire.TypeRequest, Domain: v.domain, Client: id.Client, HPKE: a.hpke.Public(), Items: q.Items,
 		Descriptor: p.Hash, Statement: q.Statement, NotAfter: v.notAfter(p, q.TimeHint), Reason: q.Reason, Evidence: q.Evidence,
-		Mailbox: q.Mailbox,
+		Mailbox: q.Mailbox, Standing: q.Standing,
+	}
+	if len(q.Standing) > 0 {
+		req.Until = v.until(p, q.StandFor)
 	}
 	rand.Read(req.Nonce[:])
 	payload := wire.Marshal(req)
@@ -90,6 +97,19 @@ func (v *View) notAfter(p *Peer, hint int64) int64 {
 	return min(hint+requestLife.Milliseconds(), wire.MaxTime)
 }
 
+// until is when a standing request ends by a server's clock.
+func (v *View) until(p *Peer, life time.Duration) int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return min(v.estimate(p.Server)+life.Milliseconds(), wire.MaxTime)
+}
+
+// Asked is how long ago, at most, a request was made.
+func (v *View) Asked(a *Asked) time.Duration { return v.since(a.sent) }
+
+// Hash is that of the sealed request, which grants name.
+func (a *Asked) Hash() wire.Hash { return a.hash }
+
 // Lasts reports whether a message may be sent again: servers take it for a while.
 func (v *View) Lasts(a *Asked) bool { return v.since(a.sent) < requestLife*2/3 }
 
@@ -117,8 +137,11 @@ type Answer struct {
 	// SendToken opens servers' mailboxes at relays from now on; empty if the server
 	// gave none. Nobody signed it: it keeps strangers out and no more.
 	SendToken []byte
+	// Ahead says that nobody asked for it at that moment: it is no news, and only
+	// that of others makes it count.
+	Ahead bool
 
-	sent moment
+	heard heard // when it was signed, at the latest
 }
 
 // Wipe forgets the keys that nobody has taken.
@@ -129,7 +152,7 @@ func (a *Answer) Wipe() {
 }
 
 // Elapsed is how long ago, at most, the answer was signed.
-func (v *View) Elapsed(a *Answer) time.Duration { return v.since(a.sent) }
+func (v *View) Elapsed(a *Answer) time.Duration { return v.age(a.heard) }
 
 // Generation is the log's present generation; leases end with theirs.
 func (v *View) Generation() uint64 {
@@ -153,11 +176,13 @@ func (v *View) Answer(a *Asked, message []byte) (*Answer, error) {
 	defer wipeAll(release.Keys)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	grant, err := v.grant(a, release.Grant)
+	grant, err := v.grant(a, a.peer.Server, wire.HPKEHash(a.hpke.Public()), release.Grant)
 	if err != nil {
 		return nil, err
 	}
-	out := &Answer{Grant: release.Grant, Epoch: grant.Epoch, Server: grant.Server, SendToken: release.SendToken, sent: a.sent}
+	out := &Answer{
+		Grant: release.Grant, Epoch: grant.Epoch, Server: grant.Server, SendToken: release.SendToken, heard: heard{epoch: grant.Epoch, at: a.sent},
+	}
 	if err := v.take(a, grant, release.Keys, out); err != nil {
 		out.Wipe()
 		return nil, err
@@ -190,12 +215,12 @@ func wipeAll(keys [][]byte) {
 	}
 }
 
-// grant verifies the signed grant and the fields that name the request as a
-// whole.
-func (v *View) grant(a *Asked, signed []byte) (*wire.Grant, error) {
+// grant verifies a server's signed grant, sealed to a one-time key, and the fields
+// that name the request as a whole.
+func (v *View) grant(a *Asked, server wire.ServerID, hpke wire.Hash, signed []byte) (*wire.Grant, error) {
 	// Security: the member chain may have moved since the request was sealed; a
 	// server that was fenced meanwhile is not believed (T-33).
-	key, err := v.state.ServerKey(a.peer.Server)
+	key, err := v.state.ServerKey(server)
 	if err != nil {
 		return nil, fmt.Errorf("%w: grant: %w", ErrIntegrity, err)
 	}
@@ -206,11 +231,11 @@ func (v *View) grant(a *Asked, signed []byte) (*wire.Grant, error) {
 	switch {
 	case g.Domain != v.domain:
 		return nil, integrity("grant of another domain")
-	case g.Server != a.peer.Server:
+	case g.Server != server:
 		return nil, integrity("grant names another server")
 	case g.Client != a.client:
 		return nil, integrity("grant is for another client")
-	case g.HPKE != wire.HPKEHash(a.hpke.Public()):
+	case g.HPKE != hpke:
 		return nil, integrity("grant is for another one-time key")
 	case g.Request != a.hash:
 		return nil, integrity("grant answers another request")

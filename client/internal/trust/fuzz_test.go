@@ -4,6 +4,9 @@ package trust_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"testing"
 	"time"
 
@@ -41,7 +44,25 @@ func FuzzHostileBytes(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	peer, err := v.Introduce(introduction)
+	if err != nil {
+		f.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	asked, err := v.Ask(peer, trust.Identity{Client: "spiffe://acme/workload/app", Chain: [][]byte{{1}}, Key: key}, trust.Question{
+		Items: []wire.Item{{Name: "k", Purpose: wire.PurposeData, Operations: []string{"encrypt"}}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(wire.Marshal(wire.Release{Grant: statement, Keys: [][]byte{make([]byte, 32)}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := v.Ahead(asked, wire.Hash{}, bytes.Clone(data)); err == nil {
+			t.Error("bytes that no server signed release a key")
+		}
 		if _, err := v.Introduce(data); err == nil && !bytes.Equal(data, introduction) {
 			t.Error("bytes that the server never sent introduce it")
 		}

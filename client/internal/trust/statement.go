@@ -10,7 +10,7 @@ import (
 	"claviger/internal/wire"
 )
 
-// skew is how far ahead of the expected time a statement may be signed.
+// skew is how far ahead of the expected time something may be signed.
 const skew = 30 * time.Second
 
 // News is what a believed statement says is revoked.
@@ -80,13 +80,9 @@ func (v *View) Statement(signed []byte) error {
 	if st.Domain != v.domain {
 		return integrity("statement of another domain")
 	}
-	now, ok := v.serverTime(st.Server)
-	if !ok {
-		return fmt.Errorf("%w: nothing was asked yet that dates a statement", ErrStale)
-	}
-	age := time.Duration(now-st.Issued) * time.Millisecond
-	if age < -skew {
-		return integrity("statement from the future")
+	age, err := v.signedAgo(st.Server, st.Issued)
+	if err != nil {
+		return err
 	}
 	w := word{st.Epoch, st.Head, st.Members, signed, wire.TypeStatement}
 	if err := v.checkWord(w, v.mark.Epoch); err != nil {
@@ -95,7 +91,7 @@ func (v *View) Statement(signed []byte) error {
 	if err := v.checkpoint(st, w); err != nil {
 		return err
 	}
-	v.told = v.fresher(v.told, heard{st.Epoch, v.moment(), max(age, 0)})
+	v.told = v.fresher(v.told, heard{st.Epoch, v.moment(), age})
 	// Of one epoch, a later statement may list less: what has run out by then.
 	if v.news == nil || v.news.epoch.Compare(st.Epoch) <= 0 {
 		v.news = newNews(st)

@@ -3,6 +3,7 @@
 package trust
 
 import (
+	"fmt"
 	"time"
 
 	"claviger/internal/wire"
@@ -42,6 +43,18 @@ func (v *View) serverTime(id wire.ServerID) (int64, bool) {
 		latest, known = max(latest, a.issued+v.since(a.sent).Milliseconds()), true
 	}
 	return latest, known
+}
+
+// signedAgo is how long ago, at most, a server signed something, by what it says.
+func (v *View) signedAgo(server wire.ServerID, issued int64) (time.Duration, error) {
+	now, ok := v.serverTime(server)
+	if !ok {
+		return 0, fmt.Errorf("%w: nothing was asked yet that dates it", ErrStale)
+	}
+	if now-issued < -skew.Milliseconds() {
+		return 0, integrity("signed in the future")
+	}
+	return time.Duration(max(now-issued, 0)) * time.Millisecond, nil
 }
 
 // estimate is serverTime, or the wall clock as long as nothing better is known:

@@ -8,6 +8,7 @@
 //   - [Network.Exchange] asks one server after the other until one gives an answer
 //     that counts: what to ask and how to judge the answer is the caller's [Talk];
 //   - [Network.News] gets statements now, [Network.Follow] as they are made;
+//   - [Network.Receive] takes what servers leave in the mailbox of a client's run;
 //   - [Network.Acknowledge] tells one server something, by any way;
 //   - [Network.Call] is for JSON calls, which only direct ways carry.
 //
@@ -24,5 +25,5 @@
 // ([ErrUnavailable]) and never a fact about keys.
 //
 // The package keeps no keys and knows nothing of leases. Nothing runs in the
-// background: Follow returns when its context ends.
+// background: Follow and Receive return when their context ends.
 package ways

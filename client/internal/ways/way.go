@@ -51,6 +51,9 @@ var (
 type Way struct {
 	Address string
 	Carrier Carrier
+	// Inbox is where the holder of a mailbox finds what was sent to it; nil if there
+	// are none on this way.
+	Inbox func(*transport.Mailbox) Inbox
 
 	mu    sync.Mutex
 	peers []*trust.Peer // the one that answered last first
@@ -65,9 +68,13 @@ func NewWay(address string, domain wire.DomainID, o transport.Options) (*Way, er
 	w := &Way{Address: a.String()}
 	switch a.Kind {
 	case transport.KindRelay:
-		w.Carrier, err = transport.NewRelay(a, domain, o)
+		var relay *transport.Relay
+		relay, err = transport.NewRelay(a, domain, o)
+		w.Carrier, w.Inbox = relay, func(m *transport.Mailbox) Inbox { return relay.As(m) }
 	case transport.KindDirectory:
-		w.Carrier, err = transport.NewDirectory(a, domain, o)
+		var directory *transport.Directory
+		directory, err = transport.NewDirectory(a, domain, o)
+		w.Carrier, w.Inbox = directory, func(m *transport.Mailbox) Inbox { return directory.As(m) }
 	default:
 		var direct *transport.Direct
 		if direct, err = transport.NewDirect(address, o); err == nil {

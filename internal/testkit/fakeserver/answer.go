@@ -78,7 +78,15 @@ func (s *Server) release(signed *wire.Signed, descriptor, hash wire.Hash) ([]byt
 	}
 	s.mu.Lock()
 	s.requests = append(s.requests, req)
+	if len(req.Standing) > 0 {
+		s.standing = append(s.standing, Standing{req, hash})
+	}
 	s.mu.Unlock()
+	return s.sealed(req, hash)
+}
+
+// sealed answers a request, sealed to its one-time key.
+func (s *Server) sealed(req *wire.Request, hash wire.Hash) ([]byte, error) {
 	grant, out := s.grant(req, hash)
 	if s.Lie.Grant != nil {
 		s.Lie.Grant(grant)
@@ -87,6 +95,7 @@ func (s *Server) release(signed *wire.Signed, descriptor, hash wire.Hash) ([]byt
 	if s.Lie.Type != "" {
 		typ = s.Lie.Type
 	}
+	var err error
 	if out.Grant, err = wire.Sign(typ, wire.Marshal(*grant), s.signing()); err != nil {
 		return nil, err
 	}

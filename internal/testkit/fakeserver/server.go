@@ -48,6 +48,7 @@ type Server struct {
 	issued     time.Time
 	requests   []*wire.Request
 	acks       []*wire.Ack
+	standing   []Standing
 	statements int
 	size       uint64 // of the audit log
 }

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package client
+// Package identity is a client's certificate and private key in files: [File] reads
+// them again when they change, [Load] reads and checks them once, [FormatKey] and
+// [FormatChain] write them. A key must belong to its certificate, and that must name
+// the client; whether a server accepts it is the server's to say.
+//
+// The private key lies on the Go heap while it is used.
+package identity
 
 import (
 	"crypto"
@@ -11,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,21 +25,27 @@ import (
 	"claviger/internal/wire"
 )
 
-// identity is the client's certificate and key, read again when the files
+const (
+	maxKey  = 64 << 10 // bytes of a file
+	maxCert = 256 << 10
+)
+
+// File is the client's certificate and key, read again when the files
 // change.
-type identity struct {
+type File struct {
 	client            string
 	certFile, keyFile string
 
 	mu     sync.Mutex
 	stamp  [2]stamp
-	loaded *loaded
+	loaded *Identity
 }
 
-type loaded struct {
-	trust trust.Identity
-	tls   *tls.Certificate
-	leaf  *x509.Certificate
+// Identity is a certificate and its key.
+type Identity struct {
+	Trust trust.Identity
+	TLS   *tls.Certificate
+	Leaf  *x509.Certificate
 }
 
 type stamp struct {
@@ -42,16 +53,13 @@ type stamp struct {
 	size     int64
 }
 
-func newIdentity(p *Profile) *identity {
-	id := &identity{client: p.Client, certFile: p.CertFile, keyFile: p.KeyFile}
-	if id.certFile == "" {
-		id.certFile, id.keyFile = filepath.Join(p.Dir, fileCert), filepath.Join(p.Dir, fileKey)
-	}
-	return id
+// New returns the File of a client's SPIFFE id. It reads nothing yet.
+func New(client, certFile, keyFile string) *File {
+	return &File{client: client, certFile: certFile, keyFile: keyFile}
 }
 
-// get returns the certificate and key as they are now.
-func (id *identity) get() (*loaded, error) {
+// Get returns the certificate and key as they are now.
+func (id *File) Get() (*Identity, error) {
 	id.mu.Lock()
 	defer id.mu.Unlock()
 	now, err := id.stat()
@@ -61,7 +69,7 @@ func (id *identity) get() (*loaded, error) {
 	if id.loaded != nil && now == id.stamp {
 		return id.loaded, nil
 	}
-	fresh, err := loadIdentity(id.certFile, id.keyFile, id.client)
+	fresh, err := Load(id.certFile, id.keyFile, id.client)
 	if err != nil {
 		// The files may be in the middle of a change: what was read last still holds.
 		if id.loaded != nil {
@@ -73,7 +81,7 @@ func (id *identity) get() (*loaded, error) {
 	return fresh, nil
 }
 
-func (id *identity) stat() (out [2]stamp, err error) {
+func (id *File) stat() (out [2]stamp, err error) {
 	for i, name := range []string{id.certFile, id.keyFile} {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -84,21 +92,23 @@ func (id *identity) stat() (out [2]stamp, err error) {
 	return out, nil
 }
 
-// certificate is the transport's view of get.
-func (id *identity) certificate() (*tls.Certificate, error) {
-	l, err := id.get()
+// Certificate is the transport's view of Get.
+func (id *File) Certificate() (*tls.Certificate, error) {
+	l, err := id.Get()
 	if err != nil {
 		return nil, err
 	}
-	return l.tls, nil
+	return l.TLS, nil
 }
 
-func loadIdentity(certFile, keyFile, client string) (*loaded, error) {
-	certs, err := keep.ReadFile(certFile, maxCertFile)
+// Load reads the PEM files of a certificate chain and its key, which must name the
+// client.
+func Load(certFile, keyFile, client string) (*Identity, error) {
+	certs, err := keep.ReadFile(certFile, maxCert)
 	if err != nil {
 		return nil, fmt.Errorf("read certificate: %w", err)
 	}
-	keyPEM, err := keep.ReadFile(keyFile, maxProfile)
+	keyPEM, err := keep.ReadFile(keyFile, maxKey)
 	if err != nil {
 		return nil, fmt.Errorf("read private key: %w", err)
 	}
@@ -115,18 +125,19 @@ func loadIdentity(certFile, keyFile, client string) (*loaded, error) {
 		return nil, errors.New("read certificate: malformed")
 	}
 	if wire.KeyHash(leaf.PublicKey) != wire.KeyHash(key.Public()) {
-		return nil, errMismatch
+		return nil, ErrMismatch
 	}
 	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != client {
 		return nil, errors.New("read certificate: it does not name the profile's client")
 	}
-	return &loaded{
-		trust: trust.Identity{Client: client, Chain: chain, Key: key},
-		tls:   &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, leaf: leaf,
+	return &Identity{
+		Trust: trust.Identity{Client: client, Chain: chain, Key: key},
+		TLS:   &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, Leaf: leaf,
 	}, nil
 }
 
-var errMismatch = errors.New("certificate and private key do not belong together")
+// ErrMismatch means that the two files are not of one key pair.
+var ErrMismatch = errors.New("certificate and private key do not belong together")
 
 func parseChain(data []byte) ([][]byte, error) {
 	var chain [][]byte
@@ -146,7 +157,8 @@ func parseChain(data []byte) ([][]byte, error) {
 	return chain, nil
 }
 
-func formatChain(chain [][]byte) []byte {
+// FormatChain writes certificates, DER, as PEM.
+func FormatChain(chain [][]byte) []byte {
 	var out []byte
 	for _, der := range chain {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
@@ -181,7 +193,8 @@ func parseKey(data []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-func formatKey(key *ecdsa.PrivateKey) ([]byte, error) {
+// FormatKey writes a private key as PEM, PKCS #8. The caller wipes it.
+func FormatKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encode private key: %w", err)
