@@ -100,7 +100,9 @@
 
 /* The log: entry 1 revokes the key, 2 enables it, 3 revokes it. If the store
    forks, the second server sees other entries from the first one on, which leave
-   the key alone. An epoch's head says which of the two it belongs to. */
+   the key alone. An epoch's head says which of the two it belongs to. LISTS: one of
+   GrantItem.Revocation is in Statement.Revoked, which names it still when the key
+   was enabled. */
 #define LAST 2 /*- last */
 /*+ one: #define LAST 1 */
 /*+ three: #define LAST 3 */
@@ -112,8 +114,9 @@ byte at[2];        /* the epoch of each server */
 bool stopped[2];   /* has seen another history than its own */
 byte ahead;        /* whose clock is ahead */
 
-/* Statement.Epoch of each server's statements that are 0, 1 and 2 ticks old. Of an
-   older one only the epoch counts: any that the server has come to. */
+/* Statements: Statement.Epoch of each Statement.Server's that are 0, 1 and 2 ticks
+   old, by Statement.Issued. Of an older one only the epoch counts: any that the
+   server has come to. Statement.Head follows from both. */
 byte now0[2]; byte now1[2]; byte now2[2];
 bool heard[2], shown[2]; /* the newest one has come to the client, to the other server */
 
@@ -224,8 +227,9 @@ inline drop() {
   /*+ at-or-past: ; free = false */
 }
 
-/* take takes in a release ahead of need: section 8, 4 and 5. Its own age vouches
-   for nothing, so it is none. */
+/* take takes in a release to a key of Request.Standing: section 8, 4 and 5. Its own
+   age vouches for nothing, so it has none. Any that a server ever permitted may
+   come, at any time and again, also to a key of an earlier run. */
 inline take(server, said) {
   NOTE(P_known, knowing = high);
   believe(said, HEAD(said, server), mark); /*- below */
@@ -381,7 +385,7 @@ active proctype world() {
       P_useful && !forked && leased && epoch >= at[0] && epoch >= at[1] && PERMITS(epoch, head) && age < ENDS ->
       CHECK(P_useful, COUNTS)
     }
-  /* Its lease ends: a lease is of any length. */
+  /* Its lease ends: GrantItem.Lease is of any length. */
   :: d_step { leased -> drop() }
   /* It starts again; its profile may be put back to the beginning. */
   :: atomic {
