@@ -27,6 +27,12 @@ import (
 // its pin.
 func startRelay(t *testing.T, domain wire.DomainID) (address string, stop func()) {
 	t.Helper()
+	return startRelayBehind(t, domain, nil)
+}
+
+// startRelayBehind is startRelay with a gate before it, if there is one.
+func startRelayBehind(t *testing.T, domain wire.DomainID, g *gate) (address string, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	must := func(err error) {
 		if err != nil {
@@ -45,7 +51,12 @@ func startRelay(t *testing.T, domain wire.DomainID) (address string, stop func()
 	must(err)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- front.Serve(ctx, l, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}})
+		config := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}}
+		if g != nil {
+			ended <- g.serve(ctx, l, config, front)
+			return
+		}
+		ended <- front.Serve(ctx, l, config)
 	}()
 	stopped := false
 	stop = func() {
