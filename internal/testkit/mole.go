@@ -218,3 +218,19 @@ func (m *Mole) honest(req *wire.Request, hash wire.Hash) *Forgery {
 		To: req.HPKE, Info: wire.ReleaseInfo(hash), Outer: wire.TypeRelease,
 	}
 }
+
+// Statement is one that the mole signs, true of the state that it knows but for
+// what edit changes.
+func (m *Mole) Statement(edit func(*wire.Statement)) []byte {
+	m.domain.tb.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := wire.Statement{
+		Type: wire.TypeStatement, Domain: m.domain.Founded.Domain, Server: m.ID, Epoch: m.state.Epoch, Head: m.state.Head,
+		Members: m.state.Members.Newest, Issued: m.domain.o.Clock.Now().UnixMilli(),
+	}
+	edit(&st)
+	signed, err := wire.Sign(wire.TypeStatement, wire.Marshal(st), m.Key)
+	m.domain.must(err)
+	return signed
+}

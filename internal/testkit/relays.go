@@ -129,9 +129,13 @@ func (d *Domain) SendToken() []byte {
 
 // carry sends a sealed message over a relay or directory.
 func (d *Domain) carry(w asker, sealed []byte) Answer {
+	return d.carryTo(w, d.outside.mailbox.ID(), sealed)
+}
+
+func (d *Domain) carryTo(w asker, mailbox wire.Hash, sealed []byte) Answer {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	answer, err := w.Exchange(ctx, transport.Peer{Mailbox: d.outside.mailbox.ID(), Token: d.token}, sealed)
+	answer, err := w.Exchange(ctx, transport.Peer{Mailbox: mailbox, Token: d.token}, sealed)
 	if e, ok := errors.AsType[*transport.Error](err); ok {
 		return Answer{Status: e.Status, Body: []byte(e.Code + ": " + e.Message)}
 	}
@@ -143,6 +147,11 @@ func (d *Domain) carry(w asker, sealed []byte) Answer {
 
 // Carry sends a sealed message as clients do: over the first relay or directory.
 func (d *Domain) Carry(sealed []byte) Answer { return d.carry(d.outside.asking[0], sealed) }
+
+// CarryTo is Carry to any mailbox, with this domain's send token.
+func (d *Domain) CarryTo(mailbox wire.Hash, sealed []byte) Answer {
+	return d.carryTo(d.outside.asking[0], mailbox, sealed)
+}
 
 // shown waits until each relay or directory shows the present membership. A board
 // lags a moment behind the log, and whoever has seen more elsewhere believes no
@@ -183,4 +192,12 @@ func (d *Domain) shows(w asker, newest wire.Hash) bool {
 		}
 	}
 	return false
+}
+
+// StandAt has the server stand at relays and directories from now on; it is started
+// again. Profiles made before know its port alone, until they are dialled elsewhere.
+func (d *Domain) StandAt(addresses ...string) {
+	d.tb.Helper()
+	d.outside, d.o.Relays = nil, func(wire.DomainID) []string { return addresses }
+	d.Restart()
 }
