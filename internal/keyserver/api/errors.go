@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 
 	"claviger/internal/audit"
 	"claviger/internal/keyserver"
@@ -34,7 +35,7 @@ func classify(err error) (int, apiError) {
 	case errors.Is(err, keyserver.ErrDenied):
 		return http.StatusForbidden, apiError{"denied", message, false}
 	case errors.Is(err, keyserver.ErrRefused):
-		return http.StatusConflict, apiError{"refused", message, false}
+		return http.StatusConflict, apiError{"refused", without("refused: ", message), false}
 	case errors.Is(err, errTooSlow):
 		return http.StatusRequestTimeout, apiError{"too-slow", message, true}
 	case errors.Is(err, errTooLarge):
@@ -48,6 +49,18 @@ func classify(err error) (int, apiError) {
 		return http.StatusServiceUnavailable, apiError{"unavailable", "the server can't answer now; its log says why", true}
 	}
 	return http.StatusInternalServerError, apiError{"internal", "the server could not do this; its log says why", true}
+}
+
+// without cuts a prefix off, however often it is there: each package that refuses
+// says so, and so does the code beside the message.
+func without(prefix, message string) string {
+	for {
+		rest, found := strings.CutPrefix(message, prefix)
+		if !found {
+			return message
+		}
+		message = rest
+	}
 }
 
 // troubleOf is the same error for a sender who isn't at the API.

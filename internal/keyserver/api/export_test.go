@@ -2,7 +2,10 @@
 
 package api
 
-import "net/http"
+import (
+	"net"
+	"net/http"
+)
 
 // RouteInfo is a row of the route table.
 type RouteInfo struct {
@@ -48,3 +51,12 @@ func SendFrames(w http.ResponseWriter, message []byte) {
 
 // HTTP is the API without TLS, for connections that are no sockets.
 func (s *Server) HTTP() *http.Server { return s.apiServer() }
+
+// TroubleOf says what a sender is told of an error.
+var TroubleOf = troubleOf
+
+// Newcomers follows connections that nothing was asked on; cut closes them.
+func Newcomers() (state func(net.Conn, http.ConnState), cut func()) {
+	n := &newcomers{waiting: map[net.Conn]struct{}{}}
+	return n.state, n.cut
+}

@@ -136,7 +136,9 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 		servers, listeners = append(servers, plainServer(s.controlHandler())), append(listeners, l.Control)
 	}
 	ended := make(chan error, len(servers))
+	fresh := &newcomers{waiting: map[net.Conn]struct{}{}}
 	for i, srv := range servers {
+		srv.ConnState = fresh.state
 		go func() { ended <- srv.Serve(listeners[i]) }()
 	}
 	var err error
@@ -146,6 +148,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 		err = fmt.Errorf("serve: %w", err)
 	}
 	close(s.stopping) // Shutdown would wait for streams
+	fresh.cut()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	for _, srv := range servers {
