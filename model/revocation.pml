@@ -40,6 +40,7 @@
 /*! parcel-news   = no-news          | bound   | it vouches for what was released before it, as an answer does */
 /*! parcel-clock  = no-clock         | bound   | it dates its server's clock, as an answer does */
 /*! parcel-below  = below            | known   | it may be of an epoch before the mark */
+/*! deep-epochs   = heads-mix        | -       | an answer vouches for an epoch whatever its head: with one history nothing is lost */
 /*! deep-epoch    = at-or-past       | -       | a statement of an earlier epoch vouches for it as well */
 /*! swallowed     = pushed honest    | soon    | a relay swallows statements */
 

@@ -8,8 +8,9 @@
 #   model/run.sh spin                the models of one program
 #   model/run.sh spin no-staleness   one variant of each of its models
 #
-# DEEP=1 adds the variants called deep, which take minutes. PROVERIF names the program, "proverif" if unset. Fails if a property is broken
-# that should hold, or holds that should be broken.
+# DEEP=1 adds the variants called deep. PROVERIF names the program, "proverif" if
+# unset. Fails if a property is broken that should hold, or holds that should be
+# broken.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -21,8 +22,8 @@ failed=0
 
 # variant FILE TAG... prints the model with the marked lines of these tags
 # changed: `code (*- tag *)` goes, `(*+ tag: code *)` comes. Line numbers stay.
-# With the tag "brief" only the queries stay that are marked so: where ProVerif
-# would take too long over the others.
+# With the tag "brief" or "small" only the queries stay that are marked so: where
+# ProVerif would take too long over the others.
 variant() {
   awk -v tags="${*:2}" '
     BEGIN { n = split(tags, a, " "); for (i = 1; i <= n; i++) on[a[i]] = 1 }
