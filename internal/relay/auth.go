@@ -15,8 +15,9 @@ import (
 
 // proof is a mailbox request whose signature holds; its body is still to come.
 type proof struct {
-	mailbox wire.Hash
-	body    wire.Hash
+	mailbox  wire.Hash
+	body     wire.Hash
+	audience string
 }
 
 // maxHeaderText is the base64 of the largest mailbox request.
@@ -50,7 +51,7 @@ func (f *Front) prove(r *http.Request) (*proof, error) {
 	if age > skew.Milliseconds() || age < -skew.Milliseconds() {
 		return nil, errUnproved
 	}
-	return &proof{mailbox: wire.MailboxID(m.Mailbox), body: m.Body}, nil
+	return &proof{mailbox: wire.MailboxID(m.Mailbox), body: m.Body, audience: m.Audience}, nil
 }
 
 // isOrigin reports whether an audience is this relay.

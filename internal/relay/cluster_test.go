@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"claviger/internal/members"
+	"claviger/internal/relay"
 	"claviger/internal/relay/natsbus/natstest"
 	"claviger/internal/wire"
 )
@@ -19,8 +20,10 @@ func TestTwoProcesses(t *testing.T) {
 	d := newDomain(t)
 	second := newPerson("s2")
 	d.change(members.KindJoin, second.joined(), second)
-	here := start(t, setup{domains: []wire.DomainID{d.id()}, nats: urls[0]})
-	there := start(t, setup{domains: []wire.DomainID{d.id()}, nats: urls[0]})
+	const balanced, elsewhere = "https://relay.example:8444", "https://second.example:8444"
+	both := setup{domains: []wire.DomainID{d.id()}, nats: urls[0], options: func(o *relay.Options) { o.Origins = []string{balanced, elsewhere} }}
+	here, there := start(t, both), start(t, both)
+	here.at, there.at = balanced, balanced
 	server := here.server(d, d.first)
 	token := server.token()
 	client := there.caller()
@@ -54,11 +57,25 @@ func TestTwoProcesses(t *testing.T) {
 	if _, err := echo.next(); err == nil {
 		t.Error("the stream at the first process goes on")
 	}
+	// At another address of the same relay it may read too, and nobody who asks
+	// finds nobody there while one of the streams ends.
+	server.box.at, server.box.site = elsewhere, here
+	besides := server.echo()
+	server.box.at, server.box.site = balanced, there
 	near := here.caller()
 	eventually(t, "an exchange the other way", func() bool {
 		return near.ask("POST", path, question, "Claviger-Token", token).status == 200
 	})
+	if n, m := len(dump(t, here).Receivers), len(dump(t, there).Receivers); n != 1 || m != 2 {
+		t.Errorf("%d and %d mailboxes are read, with that of the parcel", n, m)
+	}
 	moved.stop()
+	for range 20 {
+		if got := near.ask("POST", path, question, "Claviger-Token", token); got.status != 200 {
+			t.Fatalf("with one stream left: %d %s", got.status, got.body)
+		}
+	}
+	besides.stop()
 	eventually(t, "nobody receives any more", func() bool {
 		return near.ask("POST", path, question, "Claviger-Token", token).code == "offline"
 	})

@@ -121,9 +121,10 @@ func late(ctx context.Context) error {
 
 // handOver returns once the receiver's stream has the message. A bus of several
 // servers can lose one on its way to a receiver that has just gone, so it is said
-// again; who hears it twice gets the same correlation twice.
+// again; who hears it twice gets the same correlation twice. A stream that ends
+// speaks for itself alone: others may be there, and if not, the bus knows.
 func (f *Front) handOver(ctx context.Context, mailbox wire.Hash, message []byte) error {
-	for {
+	for ends := 0; ; {
 		reply, err := f.askOnce(ctx, boxAddress(mailbox), message)
 		switch {
 		case errors.Is(err, ErrNobody):
@@ -138,10 +139,16 @@ func (f *Front) handOver(ctx context.Context, mailbox wire.Hash, message []byte)
 			return nil
 		case len(reply) == 1 && reply[0] == replyFull:
 			return errBusy
+		case len(reply) == 1 && reply[0] == replyOffline && ends < maxEnds:
+			ends++
+			continue
 		}
 		return errOffline
 	}
 }
+
+// maxEnds is how many streams may end while one message is handed over.
+const maxEnds = 3
 
 func (f *Front) askOnce(ctx context.Context, address string, message []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.answerIn/5)

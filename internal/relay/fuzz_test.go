@@ -28,7 +28,7 @@ func FuzzSaid(f *testing.F) {
 		if ok && !bytes.Equal(say(s.kind, s.id, s.data), message) {
 			t.Errorf("%x became %+v", message, s)
 		}
-		x := newReceiver(2)
+		x := newReceiver(2, "https://relay.example:8444")
 		replied := 0
 		x.hear(Message{Data: message, Reply: func([]byte) { replied++ }})
 		x.end()

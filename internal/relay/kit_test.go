@@ -4,6 +4,7 @@ package relay_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ed25519"
@@ -157,6 +158,7 @@ type site struct {
 	t     testing.TB
 	front *relay.Front
 	url   string
+	at    string // address that callers sign for; "": url
 	log   *logbook
 	stop  func()
 }
@@ -243,6 +245,7 @@ type caller struct {
 	key  ed25519.PrivateKey
 	http *http.Client
 	from string // local address; "": any
+	at   string // address that it signs for; "": the site's
 	edit func(*wire.MailboxRequest)
 	now  func() time.Time
 }
@@ -251,7 +254,7 @@ func (x *site) caller() *caller { return x.callerFrom("") }
 
 // callerFrom makes a caller at another address of this machine.
 func (x *site) callerFrom(address string) *caller {
-	c := &caller{t: x.t, site: x, key: newPerson("box").key, from: address, now: clock.System().Now}
+	c := &caller{t: x.t, site: x, at: x.at, key: newPerson("box").key, from: address, now: clock.System().Now}
 	dialer := &net.Dialer{}
 	if address != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(address)}
@@ -270,7 +273,7 @@ func (c *caller) id() wire.Hash { return wire.MailboxID(c.key.Public().(ed25519.
 // prove signs a mailbox request.
 func (c *caller) prove(method, target string, body []byte) string {
 	m := wire.MailboxRequest{
-		Type: wire.TypeMailboxRequest, Mailbox: c.key.Public().(ed25519.PublicKey), Audience: c.site.url, Method: method, Target: target,
+		Type: wire.TypeMailboxRequest, Mailbox: c.key.Public().(ed25519.PublicKey), Audience: cmp.Or(c.at, c.site.url), Method: method, Target: target,
 		Body: wire.BodyDigest(body), Issued: c.now().UnixMilli(),
 	}
 	rand.Read(m.Nonce[:])

@@ -14,7 +14,7 @@ import (
 const (
 	sayRequest  = 'r' // correlation, message: to a mailbox
 	sayParcel   = 'p' // to a mailbox: a parcel has come
-	sayTakeover = 't' // instance: to a mailbox: it has another receiver
+	sayTakeover = 't' // instance, address: to a mailbox: it has another receiver at that address
 	sayAnswer   = 'a' // correlation, message: to the process that waits
 	sayTokens   = 'k' // mailbox, hashes: to every process: tokens of a mailbox that is on no board yet
 )

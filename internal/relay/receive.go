@@ -12,11 +12,13 @@ import (
 	"claviger/internal/wire"
 )
 
-// receiver is the one stream that a mailbox is read from. What comes for it waits
+// receiver is a stream that a mailbox is read from: the one at its address, and who
+// reads at several addresses of one relay has as many. What comes for it waits
 // in a queue that is bounded in number and bytes; nothing is said to be taken
 // before it was written.
 type receiver struct {
 	instance [instanceSize]byte
+	address  string        // that the owner reads at
 	limit    int           // of the queue
 	come     chan struct{} // something is in the queue
 	parcel   chan struct{} // one has come
@@ -44,8 +46,8 @@ func (w *waiting) reply(with byte) {
 	}
 }
 
-func newReceiver(limit int) *receiver {
-	x := &receiver{known: map[[correlationSize]byte]*waiting{}, limit: limit, come: make(chan struct{}, 1), parcel: make(chan struct{}, 1), taken: make(chan struct{})}
+func newReceiver(limit int, address string) *receiver {
+	x := &receiver{address: address, known: map[[correlationSize]byte]*waiting{}, limit: limit, come: make(chan struct{}, 1), parcel: make(chan struct{}, 1), taken: make(chan struct{})}
 	rand.Read(x.instance[:])
 	return x
 }
@@ -64,7 +66,7 @@ func (x *receiver) hear(m Message) {
 	case sayTakeover:
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		if [instanceSize]byte(s.id) != x.instance && !x.gone {
+		if [instanceSize]byte(s.id) != x.instance && string(s.data) == x.address && !x.gone {
 			x.gone = true
 			close(x.taken)
 		}
@@ -143,7 +145,7 @@ func (x *receiver) end() {
 // receive streams deliveries to the owner of a mailbox until it goes, or reads
 // from another stream.
 func (f *Front) receive(c *call) error {
-	x := newReceiver(f.o.Limits.UnderWay)
+	x := newReceiver(f.o.Limits.UnderWay, c.audience)
 	stop, err := f.o.Bus.Listen(boxAddress(c.mailbox), x.hear)
 	if err != nil {
 		return err
@@ -151,8 +153,9 @@ func (f *Front) receive(c *call) error {
 	defer x.end()
 	defer stop()
 	// The owner may have come back before its old line was found dead: the newest
-	// stream is the one that it reads.
-	if err := f.o.Bus.Tell(boxAddress(c.mailbox), say(sayTakeover, x.instance[:], nil)); err != nil {
+	// stream at an address is the one that it reads. Those at other addresses are as
+	// good: if they were ended too, each would come back and end the others again.
+	if err := f.o.Bus.Tell(boxAddress(c.mailbox), say(sayTakeover, x.instance[:], []byte(c.audience))); err != nil {
 		return err
 	}
 	s, err := f.stream(c)

@@ -43,6 +43,7 @@ type call struct {
 	mailbox  wire.Hash // that the path names
 	number   uint64
 	caller   wire.Hash // mailbox that signed
+	audience string    // that it signed for: one of this relay's addresses
 	body     []byte
 	seen     *ring.Passed
 	answered bool // something was written
@@ -121,7 +122,7 @@ func (f *Front) serve(c *call) error {
 		if t.who == owner && p.mailbox != c.mailbox {
 			return errUnproved
 		}
-		c.caller = p.mailbox
+		c.caller, c.audience = p.mailbox, p.audience
 		if err := f.read(c, t.limit); err != nil {
 			return err
 		}

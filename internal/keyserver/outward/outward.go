@@ -81,8 +81,9 @@ type Options struct {
 // started has returned.
 func Run(ctx context.Context, s Server, o Options) {
 	var all sync.WaitGroup
+	work := &work{running: map[string]bool{}}
 	for n, c := range o.Carriers {
-		p := &post{server: s, carrier: c, number: n, o: o, anew: make(chan struct{}, 1), running: map[string]bool{}}
+		p := &post{server: s, carrier: c, number: n, o: o, anew: make(chan struct{}, 1), work: work}
 		all.Go(func() { p.keep(ctx, "publish", p.publish) })
 		all.Go(func() { p.keep(ctx, "receive", p.receive) })
 	}
@@ -96,10 +97,17 @@ type post struct {
 	number  int
 	o       Options
 	anew    chan struct{} // the carrier may have forgotten everything
+	work    *work
 
+	mu sync.Mutex
+	up bool
+}
+
+// work is what is done for all carriers: several may be one relay's, and bring the
+// same message.
+type work struct {
 	mu      sync.Mutex
 	running map[string]bool // correlations that are worked on
-	up      bool
 }
 
 // keep runs one of the two tasks for ever. A log line tells of the first failure
@@ -253,7 +261,7 @@ func (p *post) receive(ctx context.Context, works func()) error {
 			return err
 		}
 		works()
-		if len(d.Correlation) == 0 || !p.begin(d.Correlation) {
+		if len(d.Correlation) == 0 || !p.work.begin(d.Correlation) {
 			continue // a parcel, which servers don't expect, or a message told twice
 		}
 		select {
@@ -263,7 +271,7 @@ func (p *post) receive(ctx context.Context, works func()) error {
 		}
 		workers.Go(func() {
 			defer func() { <-places }()
-			defer p.end(d.Correlation)
+			defer p.work.end(d.Correlation)
 			p.answer(ctx, d)
 		})
 	}
@@ -272,20 +280,20 @@ func (p *post) receive(ctx context.Context, works func()) error {
 
 // begin reports false for a message that is being worked on: the sender waits for
 // its answer, and must not get the refusal of a repetition.
-func (p *post) begin(correlation []byte) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.running[string(correlation)] {
+func (w *work) begin(correlation []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running[string(correlation)] {
 		return false
 	}
-	p.running[string(correlation)] = true
+	w.running[string(correlation)] = true
 	return true
 }
 
-func (p *post) end(correlation []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.running, string(correlation))
+func (w *work) end(correlation []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, string(correlation))
 }
 
 func (p *post) answer(ctx context.Context, d *wire.Delivery) {
