@@ -7,10 +7,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,11 +25,22 @@ import (
 	"claviger/internal/wire"
 )
 
-// gate stands before a relay, counts what passes and lets no question through while it
-// is shut.
+// gate stands before a relay, counts what passes, lets no question through while it is
+// shut, and changes each answer while it is evil.
 type gate struct {
-	shut                      atomic.Bool
+	shut, evil                atomic.Bool
 	questions, reads, parcels atomic.Int64
+}
+
+// spoiler changes the last byte of what is written.
+type spoiler struct{ http.ResponseWriter }
+
+func (s spoiler) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+func (s spoiler) Write(p []byte) (int, error) {
+	bad := bytes.Clone(p)
+	bad[len(bad)-1]++
+	return s.ResponseWriter.Write(bad)
 }
 
 func (g *gate) serve(ctx context.Context, l net.Listener, config *tls.Config, relay http.Handler) error {
@@ -37,6 +50,10 @@ func (g *gate) serve(ctx context.Context, l net.Listener, config *tls.Config, re
 			g.questions.Add(1)
 			if g.shut.Load() {
 				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			if g.evil.Load() {
+				relay.ServeHTTP(spoiler{w}, r)
 				return
 			}
 		case strings.HasSuffix(r.URL.Path, "/receive"):
@@ -154,6 +171,60 @@ func TestCarriedAheadOfNeed(t *testing.T) {
 	if v := a.version(); v != 0 {
 		t.Errorf("version %d after the lease", v)
 	}
+}
+
+// TestEvilRelay: of two relays one changes what it carries. The client reaches its
+// keys, and the log says which one it is.
+func TestEvilRelay(t *testing.T) {
+	g := &gate{}
+	g.evil.Store(true)
+	r, at := carried(t, func(id wire.DomainID) []string {
+		evil, _ := startRelayBehind(t, id, g)
+		honest, _ := startRelay(t, id)
+		return []string{evil, honest}
+	})
+	r.propose(authority.KindKeyCreate, admin.NewKey("payments/cards", authority.AES256, authority.Settings{Lease: 3600, Staleness: 900}, ""))
+	r.allow("spiffe://acme/workload/app", "payments/cards")
+	line, text := r.invite("app", at...), &lines{}
+	log := slog.New(slog.NewTextHandler(text, nil))
+	var p *client.Profile
+	r.until("enrolment", func() (ok bool) {
+		var err error
+		p, err = client.Enroll(t.Context(), filepath.Join(t.TempDir(), "profile"), line, client.EnrollOptions{Log: log})
+		return err == nil
+	})
+	c, err := client.Dial(t.Context(), p, client.Options{Log: log})
+	r.must(err)
+	defer c.Close()
+	if g.questions.Load() == 0 {
+		t.Fatal("the evil relay was not asked")
+	}
+	text.take()
+	if _, err := c.Encrypt(t.Context(), "payments/cards", nil, client.EncryptOptions{}); err != nil {
+		t.Errorf("Encrypt = %v", err)
+	}
+	if said := text.take(); !strings.Contains(said, at[0]) || strings.Contains(said, at[1]) || !strings.Contains(said, "does not tell the truth") {
+		t.Errorf("the log says %q", said)
+	}
+}
+
+// lines is a log in memory.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.buf.Reset()
+	return l.buf.String()
 }
 
 // TestCarriedRevocationEndsStanding: once its key is revoked, a client gets nothing

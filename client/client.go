@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ type Options struct {
 	// CacheBytes bounds the memory of released keys; zero means
 	// DefaultCacheBytes, and negative that one key at a time is kept.
 	CacheBytes int
+	// Log hears which server or relay doesn't tell the truth, also when another one
+	// helped, so that no call fails; nil: nobody does.
+	Log *slog.Logger
 	// Clock is nil outside tests.
 	Clock clock.Clock
 }
@@ -136,7 +140,7 @@ func (c *Client) open() error {
 	}
 	c.members = c.view.Members().Newest
 	c.net, err = ways.New(c.view, ways.Options{
-		Addresses: p.Addresses, Tokens: c.kept,
+		Addresses: p.Addresses, Tokens: c.kept, Log: c.options.Log,
 		Transport: transport.Options{Timeout: c.options.Timeout, Identity: c.id.Certificate, Clock: c.options.Clock},
 	})
 	return err

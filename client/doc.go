@@ -51,7 +51,7 @@
 // with or without #pin, and file:///directory, where a relay or directory leads to
 // every server that stands there. They are asked in order, the one that answered
 // last first; each server is judged by itself, and one that lies or is behind keeps
-// nobody from another. Relays and directories want a send token: the invite brings
+// nobody from another, and stands in [Options.Log]. Relays and directories want a send token: the invite brings
 // the first, each release the next; who rested for more than two weeks gets
 // [ErrSendToken]. [Client.Use] and [Client.Keys] need a server's own address:
 // [ErrNeedsDirect].

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,6 +38,8 @@ type EnrollOptions struct {
 	CertFile, KeyFile string
 	// Timeout bounds one exchange with one server; zero means 15 s.
 	Timeout time.Duration
+	// Log is as in Options.
+	Log *slog.Logger
 	// Clock is nil outside tests.
 	Clock clock.Clock
 }
@@ -137,7 +140,7 @@ func enrol(ctx context.Context, p *Profile, in *wire.Invite, o EnrollOptions) (e
 func (d *draft) redeem(ctx context.Context, o EnrollOptions) error {
 	d.SaveToken(d.invite.SendToken)
 	n, err := ways.Meet(ctx, d.profile.domain, ways.Options{
-		Addresses: d.profile.Addresses, Tokens: d.Dir, Transport: transport.Options{Timeout: o.Timeout, Clock: o.Clock},
+		Addresses: d.profile.Addresses, Tokens: d.Dir, Log: o.Log, Transport: transport.Options{Timeout: o.Timeout, Clock: o.Clock},
 	}, func(introduction []byte) (*trust.View, error) { return d.believe(introduction, o.Clock) })
 	if err != nil {
 		return fmt.Errorf("enroll: %w", err)

@@ -39,13 +39,13 @@ func (c *Client) standby(ctx context.Context) {
 	taken := make(chan struct{}, 1)
 	listen := sync.OnceFunc(func() {
 		receiving.Go(func() {
-			c.net.Receive(ctx, c.mailbox, func(p ways.Parcel) bool {
-				good := c.take(requests, p)
+			c.net.Receive(ctx, c.mailbox, func(p ways.Parcel) error {
+				err := c.take(requests, p)
 				select {
 				case taken <- struct{}{}:
 				default:
 				}
-				return good
+				return err
 			})
 		})
 	})
@@ -96,12 +96,14 @@ func (c *Client) stand(ctx context.Context, requests *standing.Requests, asks []
 	return nil
 }
 
-// take takes in a parcel and reports whether it was of use. What it denies is left as
-// it is: it was decided without evidence, for another route.
-func (c *Client) take(requests *standing.Requests, p ways.Parcel) bool {
+var errNotOurs = errors.New("a parcel fits none of the one-time keys that are left")
+
+// take takes in a parcel. What it denies is left as it is: it was decided without
+// evidence, for another route.
+func (c *Client) take(requests *standing.Requests, p ways.Parcel) error {
 	opened, ok := requests.Open(p.Sealed)
 	if !ok {
-		return false
+		return errNotOurs
 	}
 	defer secret.Wipe(opened.Plain)
 	answer, err := c.view.Ahead(opened.Asked, opened.Key, opened.Plain)
@@ -109,7 +111,7 @@ func (c *Client) take(requests *standing.Requests, p ways.Parcel) bool {
 		answer, err = c.view.Ahead(opened.Asked, opened.Key, opened.Plain)
 	}
 	if err != nil {
-		return false
+		return err
 	}
 	defer answer.Wipe()
 	c.believed(answer)
@@ -119,7 +121,7 @@ func (c *Client) take(requests *standing.Requests, p ways.Parcel) bool {
 		}
 	}
 	c.promote()
-	return true
+	return nil
 }
 
 // promote puts what came ahead of need in place of what is at hand, as soon as it may

@@ -6,8 +6,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"claviger/client/internal/keep"
 	"claviger/client/internal/ways"
@@ -22,6 +25,7 @@ type board struct {
 	key   []byte // the send token that opens; nil: any
 	seen  [][]byte
 	lose  int // so many answers
+	spoil bool
 	asked [][]byte
 }
 
@@ -36,6 +40,9 @@ func (b *board) Exchange(ctx context.Context, to transport.Peer, sealed []byte) 
 		return nil, &transport.Error{Address: "board", Status: 403, Code: "token", Message: "no"}
 	}
 	answer, err := b.faked.Exchange(ctx, to, sealed)
+	if b.spoil && err == nil {
+		answer[len(answer)-1]++
+	}
 	if b.lose > 0 {
 		b.lose--
 		return nil, &transport.Error{Address: "board", Status: 504, Code: "timeout", Message: "no answer"}
@@ -131,33 +138,76 @@ func TestSendTokens(t *testing.T) {
 }
 
 // TestLostAnswer: the same message goes once more, so an invite that is used up
-// still gets its answer.
+// still gets its answer; also if the answer came and somebody had changed it.
 func TestLostAnswer(t *testing.T) {
+	for name, boards := range map[string][]*board{
+		"lost": {{lose: 1}}, "spoilt": {{spoil: true}, {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			in := w.domain.Invite("late", "unused:1")
+			dir := t.TempDir()
+			p := &Profile{Dir: dir, Domain: in.Domain.String(), Addresses: in.Addresses, Client: in.Client}
+			if err := p.check(); err != nil {
+				t.Fatal(err)
+			}
+			d := &draft{Dir: keep.New(dir, p.domain), profile: p, invite: in}
+			d.SaveToken(token(1))
+			introduction, err := w.server.Introduction(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.believe(introduction, w.clock); err != nil {
+				t.Fatal(err)
+			}
+			n, err := ways.New(d.view, ways.Options{Addresses: in.Addresses, Tokens: d.Dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all []*ways.Way
+			for _, b := range boards {
+				b.faked = faked{w.server}
+				all = append(all, &ways.Way{Address: "board", Carrier: b})
+			}
+			n.Use(all...)
+			err = d.certify(t.Context(), n)
+			var asked [][]byte
+			for _, b := range boards {
+				asked = append(asked, b.asked...)
+			}
+			// The fake forgets what it answered: that it refuses shows what it was asked.
+			if len(asked) != 2 || !bytes.Equal(asked[0], asked[1]) {
+				t.Errorf("%d messages, and not the same twice: %v", len(asked), err)
+			}
+		})
+	}
+}
+
+// TestWhoLies: the log says who doesn't tell the truth, once a minute, although no
+// call fails.
+func TestWhoLies(t *testing.T) {
 	w := newWorld(t)
-	in := w.domain.Invite("late", "unused:1")
-	dir := t.TempDir()
-	p := &Profile{Dir: dir, Domain: in.Domain.String(), Addresses: in.Addresses, Client: in.Client}
-	if err := p.check(); err != nil {
-		t.Fatal(err)
-	}
-	b := &board{faked: faked{w.server}, lose: 1}
-	d := &draft{Dir: keep.New(dir, p.domain), profile: p, invite: in}
-	d.SaveToken(token(1))
-	at := &ways.Way{Address: "board", Carrier: b}
-	introductions, err := b.Introductions(t.Context())
+	two := w.domain.Server("two")
+	var log bytes.Buffer
+	c, err := Dial(t.Context(), w.profile, Options{Clock: w.clock, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.believe(introductions[0], w.clock); err != nil {
-		t.Fatal(err)
-	}
-	n, err := ways.New(d.view, ways.Options{Addresses: in.Addresses, Tokens: d.Dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.Use(at)
-	if err := d.certify(t.Context(), n); len(b.asked) != 2 || !bytes.Equal(b.asked[0], b.asked[1]) {
-		t.Errorf("%d messages, and not the same twice: %v", len(b.asked), err)
+	defer c.Close()
+	w.server.Lie.Grant = func(g *wire.Grant) { g.Client += "x" }
+	w.domain.Set(w.key, func(k *fakeserver.Key) { k.Lease = 10 })
+	for n := range 5 {
+		reroute(c, &ways.Way{Address: "evil", Carrier: faked{w.server}}, &ways.Way{Address: "honest", Carrier: faked{two}})
+		if _, err := c.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.advance(25 * time.Second)
+		lines, want := strings.Count(log.String(), "\n"), 1+n*25/60
+		if n == 0 || n == 4 {
+			if lines != want || strings.Count(log.String(), "way=evil") != want || !strings.Contains(log.String(), "server="+w.server.ID().String()) {
+				t.Errorf("after %d lies: %s", n+1, log.String())
+			}
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func (e *env) dial(ctx context.Context, reason string) (*client.Client, *client.
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := client.Dial(ctx, p, client.Options{AllowDemo: p.Demo, Reason: reason})
+	c, err := client.Dial(ctx, p, client.Options{AllowDemo: p.Demo, Reason: reason, Log: e.warnings()})
 	return c, p, err
 }
 

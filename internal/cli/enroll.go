@@ -72,6 +72,7 @@ func (e *env) enroll(ctx context.Context, from string, o client.EnrollOptions) (
 	if err != nil {
 		return r, err
 	}
+	o.Log = e.warnings()
 	p, err := client.Enroll(ctx, dir, invite, o)
 	if err != nil {
 		return r, err

@@ -20,6 +20,8 @@
 // a dead one costs is paid once. If nobody gives an answer that counts, the gravest
 // failure is returned.
 //
+// Who doesn't tell the truth is logged, also if another way helped.
+//
 // What is believed is decided in package trust, for introductions and statements
 // here, for answers by the Talk. What a carrier says unsigned is trouble
 // ([ErrUnavailable]) and never a fact about keys.

@@ -27,6 +27,9 @@ var (
 // Unavailable marks an error of the way to a server.
 func Unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
 
+// What honest servers and carriers don't cause has these ranks.
+const rankRollback, rankIntegrity = 3, 4
+
 // rank orders errors of several servers by how much the caller has to know of
 // them.
 func rank(err error) int {
@@ -34,9 +37,9 @@ func rank(err error) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, trust.ErrIntegrity):
-		return 4
+		return rankIntegrity
 	case errors.Is(err, trust.ErrRollback):
-		return 3
+		return rankRollback
 	case errors.Is(err, ErrUnavailable):
 		return 1
 	}

@@ -10,6 +10,7 @@ import (
 
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/transport"
+	"claviger/internal/wire"
 )
 
 // followSilence is how old the newest statement may become before another way is
@@ -50,8 +51,11 @@ func (n *Network) followBy(ctx context.Context, w *Way, believed, works func()) 
 		if err != nil {
 			return err
 		}
-		if n.statement(ctx, w, data) != nil {
-			continue // a lie, or old: it counts for nothing
+		if err := n.statement(ctx, w, data); err != nil { // a lie, or old: it counts for nothing
+			if rank(err) == rankIntegrity {
+				n.doubts.hear(w, wire.ServerID{}, err)
+			}
+			continue
 		}
 		believed()
 		// Security: an old statement, shown again and again, must not keep this from

@@ -18,12 +18,12 @@ type Begin func(introduction []byte) (*trust.View, error)
 // shown one introduction after the other, by one way after the other, until it
 // believes one.
 func Meet(ctx context.Context, domain wire.DomainID, o Options, begin Begin) (*Network, error) {
-	n := &Network{tokens: o.Tokens}
+	n := &Network{tokens: o.Tokens, doubts: newDoubts(o)}
 	if err := n.open(domain, o); err != nil {
 		return nil, err
 	}
 	err := n.each(ctx, func(w *Way) (err error) {
-		n.view, err = meetBy(ctx, w, begin)
+		n.view, err = n.meetBy(ctx, w, begin)
 		return err
 	})
 	if err != nil {
@@ -33,7 +33,7 @@ func Meet(ctx context.Context, domain wire.DomainID, o Options, begin Begin) (*N
 	return n, nil
 }
 
-func meetBy(ctx context.Context, w *Way, begin Begin) (*trust.View, error) {
+func (n *Network) meetBy(ctx context.Context, w *Way, begin Begin) (*trust.View, error) {
 	all, err := w.Carrier.Introductions(ctx)
 	if err != nil {
 		return nil, Unavailable(err)
@@ -44,6 +44,7 @@ func meetBy(ctx context.Context, w *Way, begin Begin) (*trust.View, error) {
 		if err == nil {
 			return view, nil
 		}
+		n.doubts.hear(w, wire.ServerID{}, err)
 		if i == 0 || rank(err) > rank(failed) {
 			failed = err
 		}

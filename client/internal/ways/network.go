@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -28,6 +29,7 @@ type Tokens interface {
 type Network struct {
 	view   *trust.View
 	tokens Tokens
+	doubts *doubts
 
 	mu        sync.Mutex
 	ways      []*Way
@@ -39,11 +41,13 @@ type Options struct {
 	Addresses []string // of the kinds that NewWay reads; at least one
 	Tokens    Tokens
 	Transport transport.Options
+	// Log hears which way doesn't tell the truth, once a minute each; nil: nobody does.
+	Log *slog.Logger
 }
 
 // New makes a Network. It connects to nobody.
 func New(view *trust.View, o Options) (*Network, error) {
-	n := &Network{view: view, tokens: o.Tokens}
+	n := &Network{view: view, tokens: o.Tokens, doubts: newDoubts(o)}
 	return n, n.open(view.Members().Domain, o)
 }
 
@@ -157,6 +161,7 @@ func (n *Network) eachPeer(ctx context.Context, w *Way, f func(*trust.Peer) erro
 			w.prefer(p.Server)
 			return nil
 		}
+		n.doubts.hear(w, p.Server, err)
 		failed = Worse(failed, err)
 		if ctx.Err() != nil {
 			break
@@ -196,6 +201,11 @@ func (n *Network) attempt(ctx context.Context, w *Way, peer *trust.Peer, t *Talk
 		// was on its way: that is no rollback, but the answer is out of date.
 		if errors.Is(err, trust.ErrRollback) && !again && n.view.Mark().Epoch.Compare(asked.Since) > 0 {
 			continue
+		}
+		if errors.Is(err, trust.ErrIntegrity) {
+			// Whoever carried the answer may have spoilt it. By another way the same bytes get
+			// it once more, also where a second question would be refused.
+			t.lose(peer, asked)
 		}
 		return err
 	}

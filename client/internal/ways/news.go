@@ -9,6 +9,7 @@ import (
 
 	"claviger/client/internal/trust"
 	"claviger/internal/pki/tlscert"
+	"claviger/internal/wire"
 )
 
 // StatementEvery is how often servers sign statements.
@@ -63,6 +64,7 @@ func (n *Network) newsBy(ctx context.Context, w *Way) error {
 			// back shows in its answers.
 			err = errOldNews
 		}
+		n.doubts.hear(w, wire.ServerID{}, err)
 		heard = heard || err == nil
 		if i == 0 || rank(err) > rank(failed) {
 			failed = err

@@ -45,9 +45,9 @@ func (n *Network) HasInbox() bool {
 }
 
 // Receive calls take with each parcel that is left in a mailbox, by every way at
-// once, until ctx ends. take reports whether it was of use; the parcel is deleted in
-// any case.
-func (n *Network) Receive(ctx context.Context, m *transport.Mailbox, take func(Parcel) bool) {
+// once, until ctx ends. With an error it was of no use; the parcel is deleted in any
+// case.
+func (n *Network) Receive(ctx context.Context, m *transport.Mailbox, take func(Parcel) error) {
 	var all sync.WaitGroup
 	for _, w := range n.Order() {
 		if w.Inbox == nil {
@@ -55,12 +55,12 @@ func (n *Network) Receive(ctx context.Context, m *transport.Mailbox, take func(P
 		}
 		all.Go(func() {
 			_ = transport.Again(ctx, transport.Pauses{}, func(ctx context.Context, works func()) error {
-				return n.receiveBy(ctx, w, m, func(p Parcel) bool {
-					good := take(p)
-					if good {
+				return n.receiveBy(ctx, w, m, func(p Parcel) error {
+					err := take(p)
+					if err == nil {
 						works()
 					}
-					return good
+					return err
 				})
 			}, nil)
 		})
@@ -69,14 +69,20 @@ func (n *Network) Receive(ctx context.Context, m *transport.Mailbox, take func(P
 }
 
 // receiveBy takes parcels by one way until that ends, or shows too much of no use.
-func (n *Network) receiveBy(ctx context.Context, w *Way, m *transport.Mailbox, take func(Parcel) bool) error {
+func (n *Network) receiveBy(ctx context.Context, w *Way, m *transport.Mailbox, take func(Parcel) error) error {
 	box, junk := w.Inbox(m), 0
 	for d, err := range box.Receive(ctx) {
 		if err != nil {
 			return err
 		}
-		if junk++; d.Number != 0 && len(d.Data) <= wire.MaxParcel && take(Parcel{d.Data, func() error { return n.introducedAgain(ctx, w) }}) {
-			junk = 0
+		junk++
+		if d.Number != 0 && len(d.Data) <= wire.MaxParcel {
+			err := take(Parcel{d.Data, func() error { return n.introducedAgain(ctx, w) }})
+			if err == nil {
+				junk = 0
+			} else if rank(err) == rankIntegrity {
+				n.doubts.hear(w, wire.ServerID{}, err)
+			}
 		}
 		if d.Number != 0 {
 			_ = box.DeleteParcel(ctx, d.Number) // what comes again is of no use, and is deleted then

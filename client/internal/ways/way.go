@@ -138,7 +138,7 @@ func (n *Network) introduced(ctx context.Context, w *Way, anew bool) ([]*trust.P
 		w.peers = nil
 		return nil, Unavailable(err)
 	}
-	peers, failed := n.believe(all)
+	peers, failed := n.believe(w, all)
 	if len(peers) == 0 && failed == nil {
 		failed = Unavailable(fmt.Errorf("no server of the domain is at %s", w.Address))
 	}
@@ -150,10 +150,11 @@ func (n *Network) introduced(ctx context.Context, w *Way, anew bool) ([]*trust.P
 }
 
 // believe judges introductions. A server that lies keeps nobody from another.
-func (n *Network) believe(all [][]byte) (peers []*trust.Peer, failed error) {
+func (n *Network) believe(w *Way, all [][]byte) (peers []*trust.Peer, failed error) {
 	for _, data := range all[:min(len(all), wire.MaxBoardServers)] {
 		p, err := n.view.Introduce(data)
 		if err != nil {
+			n.doubts.hear(w, wire.ServerID{}, err)
 			failed = Worse(failed, err)
 			continue
 		}
