@@ -27,6 +27,7 @@ type configResult struct {
 	Demo       bool     `json:"demo"`
 	Listen     string   `json:"listen"` // "" for no port
 	Relays     []string `json:"relays,omitempty"`
+	Pad        bool     `json:"pad,omitempty"`
 	Metrics    string   `json:"metrics,omitempty"`
 	Root       string   `json:"root"`
 	Unattended bool     `json:"unattended"` // it unseals itself
@@ -88,7 +89,7 @@ func checkConfig(dir string) (configResult, error) {
 		key.Wipe()
 	}
 	return configResult{
-		Domain: c.Domain, Name: c.Name, Demo: c.Demo, Listen: c.Listen, Relays: c.Relay, Metrics: c.Metrics, Root: string(info.Kind),
+		Domain: c.Domain, Name: c.Name, Demo: c.Demo, Listen: c.Listen, Relays: c.Relay, Pad: c.Pad, Metrics: c.Metrics, Root: string(info.Kind),
 		Unattended: c.Root != rootConfig{},
 	}, nil
 }

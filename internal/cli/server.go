@@ -14,6 +14,7 @@ import (
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/api"
+	"claviger/internal/wire"
 )
 
 // maxAccept bounds a signed order to accept a rollback.
@@ -73,7 +74,7 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 	if err != nil {
 		return err
 	}
-	o := keyserver.Options{Dir: dir, Domain: config.domain(), Demo: config.Demo, Clock: clock.System(), Logger: e.logger()}
+	o := keyserver.Options{Dir: dir, Domain: config.domain(), Demo: config.Demo, Padding: wire.Padding(config.Pad), Clock: clock.System(), Logger: e.logger()}
 	if accept != "" {
 		if o.Accept, err = readBoundedFile(accept, maxAccept); err != nil {
 			return err

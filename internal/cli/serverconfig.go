@@ -34,6 +34,7 @@ type serverConfig struct {
 	Demo    bool       `toml:"demo"`    // written by `claviger demo` alone
 	Listen  string     `toml:"listen"`  // native API, host:port; "" for none
 	Relay   []string   `toml:"relay"`   // addresses of relays and directories
+	Pad     bool       `toml:"pad"`     // sealed answers are padded to size classes
 	Metrics string     `toml:"metrics"` // loopback only; "" for none
 	Root    rootConfig `toml:"root"`
 }
@@ -63,6 +64,9 @@ func (c serverConfig) encode() []byte {
 	settings.Write(&b, "listen", c.Listen)
 	if len(c.Relay) > 0 {
 		settings.Write(&b, "relay", c.Relay)
+	}
+	if c.Pad {
+		settings.Write(&b, "pad", c.Pad)
 	}
 	settings.Write(&b, "metrics", c.Metrics)
 	b.WriteString("\n# How the server unseals itself when it starts: a file with the key or the\n" +

@@ -117,7 +117,7 @@ func TestHintsQuoteWhatTheyName(t *testing.T) {
 func TestServerConfigRoundTrip(t *testing.T) {
 	for _, c := range []serverConfig{
 		goodConfig(), {Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Demo: true, Listen: ":1"},
-		{Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Relay: []string{"https://relay.example", "file:///mnt/share"}},
+		{Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Relay: []string{"https://relay.example", "file:///mnt/share"}, Pad: true},
 	} {
 		got, err := parseServerConfig(string(c.encode()))
 		if err != nil {

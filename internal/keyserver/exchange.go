@@ -90,7 +90,7 @@ func (c *Core) exchange(ctx context.Context, typ string, sealed []byte, id wire.
 	if r, ok := a.(*Released); ok {
 		return r.Sealed, r.Epoch, nil
 	}
-	out, err := wire.Seal(v.to, wire.TypeEnrolled, wire.ReleaseInfo(id), a.(*Certified).Signed)
+	out, err := c.o.Padding.Seal(v.to, wire.TypeEnrolled, wire.ReleaseInfo(id), a.(*Certified).Signed)
 	return out, c.epoch(), err
 }
 

@@ -74,7 +74,7 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 	}
 	plain := out.Encode()
 	defer secret.Wipe(plain)
-	sealed, err := wire.Seal(op.Request.HPKE, wire.TypeRelease, wire.ReleaseInfo(op.Sealed), plain)
+	sealed, err := c.o.Padding.Seal(op.Request.HPKE, wire.TypeRelease, wire.ReleaseInfo(op.Sealed), plain)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

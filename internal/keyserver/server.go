@@ -37,6 +37,7 @@ type Options struct {
 	TLSKey         wire.Hash     // of the door that clients dial; descriptors name it
 	Mailbox        wire.Hash     // where the server is at relays and directories; zero: at none
 	Reach          []string      // addresses of those
+	Padding        wire.Padding  // of answers
 	// Deliver puts a release made ahead of need where clients look for it: nil when
 	// one relay or directory has it. Without it no standing request is kept.
 	Deliver func(context.Context, standing.Parcel) error

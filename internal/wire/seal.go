@@ -90,7 +90,7 @@ func (k *Key) Wipe() {
 func (k *Key) Public() []byte { return k.public }
 
 // Open opens a sealed message of the given type, of at most limit bytes, that
-// was sealed with the same info.
+// was sealed with the same info, and takes off padding.
 func (k *Key) Open(typ string, info Hash, message []byte, limit int) ([]byte, error) {
 	var outer Sealed
 	if err := Unmarshal(message, &outer, limit); err != nil {
@@ -111,7 +111,7 @@ func (k *Key) Open(typ string, info Hash, message []byte, limit int) ([]byte, er
 	if err != nil {
 		return nil, ErrSealed
 	}
-	return plaintext, nil
+	return unpad(typ, plaintext)
 }
 
 // Seal seals plaintext to an HPKE public key. Type and info are bound: whoever
