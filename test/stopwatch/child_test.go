@@ -17,18 +17,27 @@ import (
 	"time"
 
 	"claviger/client"
+	"claviger/internal/relay/natsbus/natstest"
+	"claviger/internal/relay/relaycmd"
 )
 
-// TestMain is also the main of a client's process.
+// TestMain is also the main of clients', relays' and NATS's processes.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 5 && os.Args[1] == "hold" {
-		if err := hold(os.Args[2], os.Args[3], os.Args[4]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	var err error
+	switch {
+	case len(os.Args) == 5 && os.Args[1] == "hold":
+		err = hold(os.Args[2], os.Args[3], os.Args[4])
+	case len(os.Args) == 3 && os.Args[1] == natstest.NodeRole:
+		err = natstest.Node(os.Args[2])
+	case len(os.Args) == 3 && os.Args[1] == "relay":
+		os.Exit(relaycmd.Main(context.Background(), []string{"--config", os.Args[2]}, relaycmd.System()))
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // hold takes a lease and uses it, and says at each line that it reads when that was
@@ -73,7 +82,7 @@ type child struct {
 
 func (r *rig) child(t *testing.T, by *hop) *child {
 	t.Helper()
-	p, err := r.enrol("child", r.invite("child", by))
+	p, err := r.enrol("child", r.invite("child", by.address))
 	r.must(err)
 	object := filepath.Join(t.TempDir(), "object")
 	r.must(os.WriteFile(object, r.object, 0o600))

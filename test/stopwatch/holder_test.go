@@ -19,8 +19,6 @@ type holder struct {
 	object []byte
 	truth  clock.Clock
 	every  time.Duration // of the machine's time
-	// news is whether the prober may ask servers; otherwise it tries what the client
-	// could do without anybody.
 
 	mu    sync.Mutex
 	tries int
@@ -42,7 +40,7 @@ func (r *rig) gather(n int, every time.Duration, by func(int) *hop) *gang {
 	g := &gang{rig: r, all: make([]*holder, n), stop: func() {}}
 	lines := make([]string, n)
 	for i := range n {
-		lines[i] = r.invite(name(i), by(i))
+		lines[i] = r.invite(name(i), by(i).address)
 	}
 	var group sync.WaitGroup
 	errs := make([]error, n)
@@ -111,14 +109,18 @@ func (g *gang) probe() {
 	g.stop = sync.OnceFunc(func() { cancel(); all.Wait() })
 }
 
-// run tries the key again and again, also after it failed: what once is dark has
-// to stay so.
+// run tries the key again and again. Once it failed that is done seldom, because a
+// try that fails makes a request, and takes a thousand times as long: what is dark
+// has to stay so all the same.
 func (h *holder) run(ctx context.Context, phase time.Duration) {
 	pause(phase)
 	tick := time.NewTicker(h.every)
 	defer tick.Stop()
-	for {
-		h.try()
+	for dark := false; ; {
+		if now := !h.try(); now && !dark {
+			dark = true
+			tick.Reset(seldom * h.every)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -127,9 +129,11 @@ func (h *holder) run(ctx context.Context, phase time.Duration) {
 	}
 }
 
+const seldom = 10
+
 // try uses the key under a context that has ended: whoever would have to be asked
-// can't be.
-func (h *holder) try() {
+// can't be. It reports whether that was possible.
+func (h *holder) try() bool {
 	nobody, cancel := context.WithCancel(context.Background())
 	cancel()
 	began := h.truth.Now()
@@ -143,6 +147,7 @@ func (h *holder) try() {
 	} else if h.dark.IsZero() {
 		h.dark = ended
 	}
+	return err == nil
 }
 
 // tried waits until every prober has tried once more.

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stopwatch holds what `revoke --measure` reports against the truth: real
-// clients, each with a lease of one key, behind a real relay before a real key
+// Package stopwatch holds the product to what it promises about time and loss where
+// whole processes matter.
+//
+// What `revoke --measure` reports is held against the truth: real clients, each with a lease of one key, behind a real relay before a real key
 // server; a prober for each client that notes when it could use the key last; and
 // a relay that is honest, swallows news or cuts clients off.
+//
+// Relay processes on a cluster of NATS are killed under load, and so is each of the
+// cluster's nodes: nothing that was acknowledged is lost.
 //
 // The tests hold what has to be true however slow the machine is: nobody uses a
 // key after the bound that was reported for it. How fast it goes is for the
@@ -55,9 +60,12 @@ type rig struct {
 	clock *fast
 	admin *admin.Session
 	key   authority.KeyCreate
-	front *relay.Front
 	dir   string // of profiles
 	token []byte
+
+	mailbox *transport.Mailbox // the server's
+	relays  []*transport.Relay // as the server goes to them
+	front   *relay.Front       // of the one in this process, if there is one
 
 	object []byte // that every holder can open
 }
@@ -69,10 +77,19 @@ func (r *rig) must(err error) {
 	}
 }
 
-// newRig founds a domain whose server signs a statement every so often.
+// newRig founds a domain with a relay in this process, whose server signs a
+// statement every so often.
 func newRig(tb testing.TB, every time.Duration) *rig {
 	tb.Helper()
 	r := &rig{tb: tb, clock: newFast(), dir: profiles(tb)}
+	r.found(every, func(id wire.DomainID) []*transport.Relay { return []*transport.Relay{r.relay(id)} })
+	return r
+}
+
+// found founds the domain, which is reached over relays.
+func (r *rig) found(every time.Duration, relays func(wire.DomainID) []*transport.Relay) {
+	tb := r.tb
+	tb.Helper()
 	dir, custody := tb.TempDir(), secret.Random(32)
 	fresh, err := root.Create(filepath.Join(dir, "root"), 1, root.Sealing{Key: custody})
 	r.must(err)
@@ -85,11 +102,14 @@ func newRig(tb testing.TB, every time.Duration) *rig {
 		Keys: members.Keys{Keys: []members.Key{profile.Member()}, Threshold: 1},
 	})
 	r.must(err)
-	mailbox := transport.NewMailbox()
-	carrier := r.relay(founded.Domain)
-	server, err := api.New(keyserver.Options{
-		Dir: dir, Domain: founded.Domain, Clock: r.clock, StatementEvery: every, Mailbox: mailbox.ID(), Reach: []string{carrier.Address()},
-	}, nil, carrier.As(mailbox))
+	r.mailbox, r.relays = transport.NewMailbox(), relays(founded.Domain)
+	o := keyserver.Options{Dir: dir, Domain: founded.Domain, Clock: r.clock, StatementEvery: every, Mailbox: r.mailbox.ID()}
+	var carriers []outward.Carrier
+	for _, way := range r.relays {
+		o.Reach = append(o.Reach, way.Address())
+		carriers = append(carriers, way.As(r.mailbox))
+	}
+	server, err := api.New(o, nil, carriers...)
 	r.must(err)
 	r.must(server.Unseal(tb.Context(), fresh))
 	address := r.serve(server)
@@ -104,7 +124,6 @@ func newRig(tb testing.TB, every time.Duration) *rig {
 	r.propose(authority.KindPolicy, authority.Policy{Source: []byte(`permit(principal, action, resource);`)})
 	_, r.token, err = r.admin.Reach(tb.Context())
 	r.must(err)
-	return r
 }
 
 // profiles is a directory in memory where there is one: a thousand clients have a
@@ -150,7 +169,13 @@ func (r *rig) relay(id wire.DomainID) *transport.Relay {
 		}
 		bus.Close()
 	})
-	a, err := transport.ParseAddress("https://" + l.Addr().String() + "#" + wire.Hash(pin).String())
+	return r.way("https://"+l.Addr().String()+"#"+wire.Hash(pin).String(), id)
+}
+
+// way leads to a relay.
+func (r *rig) way(address string, id wire.DomainID) *transport.Relay {
+	r.tb.Helper()
+	a, err := transport.ParseAddress(address)
 	r.must(err)
 	way, err := transport.NewRelay(a, id, transport.Options{Clock: r.clock})
 	r.must(err)
@@ -185,15 +210,15 @@ func (r *rig) propose(kind string, payload any) {
 	}
 }
 
-// invite lets a workload enrol through a hop.
-func (r *rig) invite(name string, by *hop) string {
+// invite lets a workload enrol through relays.
+func (r *rig) invite(name string, by ...string) string {
 	r.tb.Helper()
 	id, err := admin.ClientID(r.admin.State(), name)
 	r.must(err)
 	invite, payload, err := r.admin.Invite(id, time.Hour)
 	r.must(err)
 	r.propose(authority.KindInvite, *payload)
-	invite.Addresses, invite.SendToken = []string{by.address}, r.token
+	invite.Addresses, invite.SendToken = by, r.token
 	return invite.Text()
 }
 
@@ -233,8 +258,12 @@ func (r *rig) revoke() {
 // report asks the server how far that has come; with wait, until it is done.
 func (r *rig) report(wait bool) *admin.Revocation {
 	r.tb.Helper()
+	hold := time.Duration(0)
+	if wait {
+		hold = time.Second
+	}
 	for end := clock.System().Boot() + 2*patience; ; pause(20 * time.Millisecond) {
-		report, err := r.admin.Revocation(r.tb.Context(), wire.Epoch{}, "key:"+r.key.ID.String(), 0)
+		report, err := r.admin.Revocation(r.tb.Context(), wire.Epoch{}, "key:"+r.key.ID.String(), hold)
 		if err == nil && (report.Done || !wait) {
 			return report
 		}

@@ -347,6 +347,28 @@ func delivery(name, data string) *wire.Delivery {
 	return &wire.Delivery{Correlation: []byte(name), Data: []byte(data)}
 }
 
+// TestSeveralOfOneRelay: a message that comes by two carriers while it is worked on
+// is answered once.
+func TestSeveralOfOneRelay(t *testing.T) {
+	running(t, 2, func(t *testing.T, s *server, all []*carrier) {
+		hold, worked := make(chan struct{}), 0
+		s.answer = func(_ context.Context, sealed []byte) ([]byte, error) {
+			worked++
+			<-hold
+			return sealed, nil
+		}
+		for _, c := range all {
+			c.inbox <- delivery("1", "slow")
+			synctest.Wait()
+		}
+		close(hold)
+		synctest.Wait()
+		if n := len(all[0].answered("1")) + len(all[1].answered("1")); n != 1 || worked != 1 {
+			t.Errorf("worked on %d times, answered %d times", worked, n)
+		}
+	})
+}
+
 // TestAnswers: each message gets the server's answer or its trouble, under its own
 // correlation; one that is told twice is answered once.
 func TestAnswers(t *testing.T) {

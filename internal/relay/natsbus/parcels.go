@@ -55,7 +55,11 @@ func (b *Bus) Add(ctx context.Context, p relay.Parcel, q relay.Quota) (uint64, e
 	msg.Data = p.Data
 	msg.Header.Set(expiresHeader, strconv.FormatInt(p.Expires.UnixMilli(), 10))
 	life := p.Expires.Sub(b.clock.Now())
-	ack, err := b.stream.PublishMsg(ctx, msg, jetstream.WithMsgID(id.String()), jetstream.WithMsgTTL(wholeSeconds(life)))
+	var ack *jetstream.PubAck
+	err = patiently(ctx, func(ctx context.Context) (err error) {
+		ack, err = b.stream.PublishMsg(ctx, msg, jetstream.WithMsgID(id.String()), jetstream.WithMsgTTL(wholeSeconds(life)))
+		return err
+	})
 	if err := asQuota(err); err != nil {
 		return 0, fmt.Errorf("write parcel to NATS: %w", err)
 	}
@@ -64,7 +68,11 @@ func (b *Bus) Add(ctx context.Context, p relay.Parcel, q relay.Quota) (uint64, e
 
 // lying counts the parcels of a mailbox and their bytes.
 func (b *Bus) lying(ctx context.Context, stream jetstream.Stream, subject string) (count int, bytes int64, err error) {
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject+".*"))
+	var info *jetstream.StreamInfo
+	err = patiently(ctx, func(ctx context.Context) (err error) {
+		info, err = stream.Info(ctx, jetstream.WithSubjectFilter(subject+".*"))
+		return err
+	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("count parcels in NATS: %w", err)
 	}
@@ -89,6 +97,9 @@ func (b *Bus) Next(ctx context.Context, domain wire.DomainID, mailbox wire.Hash,
 	if mailbox.IsZero() {
 		subject = parcelSubject + domain.String() + ".*.*"
 	}
+	// Who reads for a mailbox has requests to carry too, and comes again.
+	ctx, cancel := context.WithTimeout(ctx, oneTry)
+	defer cancel()
 	msg, err := stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(subject))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return relay.Parcel{}, relay.ErrNotFound

@@ -18,7 +18,11 @@ import (
 // Put writes a record over the revision that it names.
 func (b *Bus) Put(ctx context.Context, r relay.Record, life time.Duration) (uint64, error) {
 	msg := &nats.Msg{Subject: boardSubject + r.Key, Data: r.Value}
-	ack, err := b.stream.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(r.Revision), jetstream.WithMsgTTL(wholeSeconds(life)))
+	var ack *jetstream.PubAck
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		ack, err = b.stream.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(r.Revision), jetstream.WithMsgTTL(wholeSeconds(life)))
+		return err
+	})
 	if isAPI(err, jetstream.JSErrCodeStreamWrongLastSequence) || isAPI(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
 		return 0, relay.ErrConflict
 	}
@@ -30,7 +34,11 @@ func (b *Bus) Put(ctx context.Context, r relay.Record, life time.Duration) (uint
 
 // Get reads the newest record of a key.
 func (b *Bus) Get(ctx context.Context, key string) (relay.Record, error) {
-	msg, err := b.board.GetLastMsgForSubject(ctx, boardSubject+key)
+	var msg *jetstream.RawStreamMsg
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		msg, err = b.board.GetLastMsgForSubject(ctx, boardSubject+key)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return relay.Record{}, relay.ErrNotFound
 	}
