@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"claviger/internal/keyserver"
@@ -98,7 +99,7 @@ func (d *Domain) Await() {
 			// No server can open this, and says so.
 			nonsense := wire.Marshal(wire.Sealed{Type: wire.TypeRequest, Enc: make([]byte, 1120), CT: make([]byte, 64)})
 			a := d.carry(w, nonsense)
-			if a.Status == http.StatusBadRequest {
+			if a.Status == http.StatusBadRequest && d.introduced(w) {
 				break
 			}
 			select {
@@ -108,6 +109,21 @@ func (d *Domain) Await() {
 			}
 		}
 	}
+}
+
+// introduced reports whether a relay or directory shows the server as it runs now.
+func (d *Domain) introduced(w asker) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	list, err := w.Introductions(ctx)
+	return err == nil && slices.ContainsFunc(list, func(data []byte) bool {
+		in, err := wire.ParseIntroduction(data)
+		if err != nil {
+			return false
+		}
+		own, err := wire.ParseDescriptor(in.Descriptor, d.ServerKey())
+		return err == nil && own.Mailbox == d.outside.mailbox.ID()
+	})
 }
 
 // SendToken opens the server's mailbox; nil without relays.
@@ -200,4 +216,23 @@ func (d *Domain) StandAt(addresses ...string) {
 	d.tb.Helper()
 	d.outside, d.o.Relays = nil, func(wire.DomainID) []string { return addresses }
 	d.Restart()
+}
+
+// Twin runs a second server from a copy of the data directory, at the same relays,
+// as whoever puts a machine's snapshot up beside the machine. It has a port of its
+// own.
+func (d *Domain) Twin(dir string) *Domain {
+	d.tb.Helper()
+	t := &Domain{tb: d.tb, o: d.o, unlock: d.unlock, Dir: dir, Admins: d.Admins, Founded: d.Founded}
+	if d.outside != nil {
+		addresses := d.outside.addresses
+		t.o.Relays = func(wire.DomainID) []string { return addresses }
+	}
+	t.Start()
+	d.tb.Cleanup(func() {
+		if t.Server != nil {
+			t.Stop()
+		}
+	})
+	return t
 }

@@ -9,6 +9,7 @@ package scenario
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"testing"
 	"time"
@@ -147,4 +148,15 @@ func within(t *testing.T, d time.Duration, f func()) {
 	case <-ctx.Done():
 		t.Fatalf("not done after %v", d)
 	}
+}
+
+// keyNamed is the payload that makes a key.
+func keyNamed(name string) authority.KeyCreate {
+	p := authority.KeyCreate{
+		Name: name, Algorithm: authority.AES256,
+		Settings: authority.Settings{Lease: authority.DefaultLease, Staleness: authority.DefaultStaleness},
+	}
+	rand.Read(p.ID[:])
+	rand.Read(p.Revocation[:])
+	return p
 }
