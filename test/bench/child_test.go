@@ -21,14 +21,18 @@ import (
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/api"
+	"claviger/internal/relay/relaycmd"
 	"claviger/internal/root"
 	"claviger/internal/secret"
 	"claviger/internal/testkit"
 	"claviger/internal/wire"
 )
 
-// TestMain is also the main of the server's process.
+// TestMain is also the main of the server's process, and of a relay's.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "relay" {
+		os.Exit(relaycmd.Main(context.Background(), []string{"--config", os.Args[2]}, relaycmd.System()))
+	}
 	if len(os.Args) == 5 && os.Args[1] == "serve" {
 		if err := serve(os.Args[2], os.Args[3], os.Args[4]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -159,15 +163,20 @@ func (w *world) processorTime() time.Duration {
 // memory is a figure of the server's resident memory, in MiB.
 func (w *world) memory(name string) float64 {
 	w.b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.server.Process.Pid))
-	must(w.b, err)
+	return memoryOf(w.b, w.server.Process.Pid, name)
+}
+
+func memoryOf(b *testing.B, pid int, name string) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(b, err)
 	for line := range strings.Lines(string(text)) {
 		if kib, ok := strings.CutPrefix(line, name+":"); ok {
 			n, err := strconv.Atoi(strings.Fields(kib)[0])
-			must(w.b, err)
+			must(b, err)
 			return float64(n) / 1024
 		}
 	}
-	w.b.Fatalf("the kernel gives no %s", name)
+	b.Fatalf("the kernel gives no %s", name)
 	return 0
 }
