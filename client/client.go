@@ -131,6 +131,7 @@ func (c *Client) open() error {
 	}
 	c.view, err = trust.New(trust.Options{
 		Domain: p.domain, Demo: p.Demo, Members: chain, Mark: mark, Keeper: c.kept, Clock: c.options.Clock,
+		Padding: wire.Padding(p.Pad),
 	})
 	if err != nil {
 		return fmt.Errorf("open %s: %w", p.Dir, err)

@@ -36,6 +36,8 @@ type EnrollOptions struct {
 	// own CA, for an invite without a seed. The files are read again when they
 	// change.
 	CertFile, KeyFile string
+	// Pad makes Profile.Pad, and counts for the enrolment too.
+	Pad bool
 	// Timeout bounds one exchange with one server; zero means 15 s.
 	Timeout time.Duration
 	// Log is as in Options.
@@ -62,7 +64,7 @@ func Enroll(ctx context.Context, dir, invite string, o EnrollOptions) (*Profile,
 	}
 	p := &Profile{
 		Dir: dir, Demo: o.AllowDemo, Domain: in.Domain.String(), Addresses: in.Addresses, Client: in.Client,
-		CertFile: o.CertFile, KeyFile: o.KeyFile,
+		CertFile: o.CertFile, KeyFile: o.KeyFile, Pad: o.Pad,
 	}
 	if len(o.Addresses) > 0 {
 		p.Addresses = o.Addresses
@@ -178,6 +180,7 @@ func (d *draft) believe(data []byte, clk clock.Clock) (*trust.View, error) {
 	}
 	view, err := trust.New(trust.Options{
 		Domain: d.profile.domain, Demo: d.profile.Demo, Members: in.Members, Keeper: d.Dir, Clock: clk,
+		Padding: wire.Padding(d.profile.Pad),
 	})
 	if err != nil {
 		return nil, err

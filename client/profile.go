@@ -47,6 +47,9 @@ type Profile struct {
 	// CertFile and KeyFile name a certificate chain and its key, PEM, that
 	// somebody else keeps up to date; empty if the profile has its own.
 	CertFile, KeyFile string
+	// Pad has what is sent padded to size classes, so that a relay sees few sizes.
+	// Servers pad what they answer if their own settings say so.
+	Pad bool
 
 	domain wire.DomainID
 }
@@ -61,6 +64,7 @@ type profileFile struct {
 	Keys      []ExpectedKey `json:"keys"`
 	CertFile  string        `json:"cert_file,omitempty"`
 	KeyFile   string        `json:"key_file,omitempty"`
+	Pad       bool          `json:"pad,omitempty"`
 }
 
 // OpenProfile reads the profile in a directory. ErrNotFound if there is none.
@@ -82,7 +86,7 @@ func parseProfile(dir string, data []byte) (*Profile, error) {
 	}
 	p := &Profile{
 		Dir: dir, Demo: f.Demo, Domain: f.Domain, Addresses: f.Addresses, Client: f.Client, Keys: f.Keys,
-		CertFile: f.CertFile, KeyFile: f.KeyFile,
+		CertFile: f.CertFile, KeyFile: f.KeyFile, Pad: f.Pad,
 	}
 	if f.Schema != schema || f.Kind != kindClient {
 		return nil, fmt.Errorf("open profile %s: it is no client's profile of schema %d", dir, schema)
@@ -129,7 +133,7 @@ func (p *Profile) write(dir string) error {
 func (p *Profile) encode() ([]byte, error) {
 	f := profileFile{
 		Schema: schema, Kind: kindClient, Demo: p.Demo, Domain: p.Domain, Addresses: p.Addresses, Client: p.Client,
-		Keys: p.Keys, CertFile: p.CertFile, KeyFile: p.KeyFile,
+		Keys: p.Keys, CertFile: p.CertFile, KeyFile: p.KeyFile, Pad: p.Pad,
 	}
 	if f.Keys == nil {
 		f.Keys = []ExpectedKey{}

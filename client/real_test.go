@@ -26,6 +26,7 @@ import (
 
 // real is a key server as it runs in production, with one admin.
 type real struct {
+	padding wire.Padding // of the server's answers
 	t       *testing.T
 	dir     string
 	custody *secret.Bytes
@@ -78,7 +79,7 @@ func (r *real) must(err error) {
 // start unseals a server and serves until stop.
 func (r *real) start(address string) {
 	r.t.Helper()
-	server, err := api.New(keyserver.Options{Dir: r.dir, Domain: r.domain.Domain, Clock: clock.System(), StatementEvery: 50 * time.Millisecond, Mailbox: r.mailbox, Reach: r.reach}, nil, r.carriers...)
+	server, err := api.New(keyserver.Options{Dir: r.dir, Domain: r.domain.Domain, Clock: clock.System(), StatementEvery: 50 * time.Millisecond, Mailbox: r.mailbox, Reach: r.reach, Padding: r.padding}, nil, r.carriers...)
 	r.must(err)
 	secretRoot, err := root.Open(filepath.Join(r.dir, "root"), root.Unlock{Key: r.custody})
 	r.must(err)

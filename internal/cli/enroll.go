@@ -43,6 +43,7 @@ func newClientEnrollCommand(e *env) *cobra.Command {
 	cmd.Flags().StringVar(&o.CertFile, "cert", "", "PEM file with a certificate chain of your own CA, for an invite without a seed")
 	cmd.Flags().StringVar(&o.KeyFile, "key", "", "PEM file with the key of --cert")
 	cmd.Flags().StringArrayVar(&o.Addresses, "address", nil, "host:port of a server, in place of those in the invite")
+	cmd.Flags().BoolVar(&o.Pad, "pad", false, "pad what is sent, now and later, so that a relay sees few sizes")
 	return cmd
 }
 

@@ -38,5 +38,5 @@ func (v *View) Ack(p *Peer, m Mailbox, o Obeyed) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wire.Seal(p.Descriptor.HPKE, wire.TypeAck, p.Hash, signed)
+	return v.pad.Seal(p.Descriptor.HPKE, wire.TypeAck, p.Hash, signed)
 }

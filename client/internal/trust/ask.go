@@ -35,6 +35,7 @@ type Asked struct {
 
 	peer   *Peer
 	client string
+	pad    wire.Padding
 	items  []wire.Item
 	hpke   *wire.Key
 	hash   wire.Hash // SealedHash
@@ -84,7 +85,7 @@ func (v *View) Ask(p *Peer, id Identity, q Question) (*Asked, error) {
 func (v *View) newAsked(p *Peer, client string) *Asked {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return &Asked{Since: v.mark.Epoch, peer: p, client: client, hpke: wire.NewKey(), sent: v.moment()}
+	return &Asked{Since: v.mark.Epoch, peer: p, client: client, pad: v.pad, hpke: wire.NewKey(), sent: v.moment()}
 }
 
 func (v *View) notAfter(p *Peer, hint int64) int64 {
@@ -114,7 +115,7 @@ func (a *Asked) Hash() wire.Hash { return a.hash }
 func (v *View) Lasts(a *Asked) bool { return v.since(a.sent) < requestLife*2/3 }
 
 func (a *Asked) seal(typ string, signed []byte) error {
-	sealed, err := wire.Seal(a.peer.Descriptor.HPKE, typ, a.peer.Hash, signed)
+	sealed, err := a.pad.Seal(a.peer.Descriptor.HPKE, typ, a.peer.Hash, signed)
 	if err != nil {
 		return err
 	}

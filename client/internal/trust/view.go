@@ -104,6 +104,7 @@ type Options struct {
 	Mark    Mark
 	Keeper  Keeper
 	Clock   clock.Clock
+	Padding wire.Padding // of what is asked
 }
 
 // View is what one client believes of its domain. It is safe for concurrent
@@ -113,6 +114,7 @@ type View struct {
 	demo   bool
 	keeper Keeper
 	clock  clock.Clock
+	pad    wire.Padding
 
 	mu       sync.Mutex
 	state    *members.State
@@ -130,7 +132,7 @@ func New(o Options) (*View, error) {
 		return nil, fmt.Errorf("%w: %w", ErrIntegrity, err)
 	}
 	v := &View{
-		domain: o.Domain, demo: o.Demo, keeper: o.Keeper, clock: o.Clock,
+		domain: o.Domain, demo: o.Demo, keeper: o.Keeper, clock: o.Clock, pad: o.Padding,
 		state: state, mark: o.Mark, anchors: map[wire.ServerID]anchor{},
 	}
 	if state.Genesis.Demo != o.Demo {
