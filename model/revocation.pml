@@ -27,7 +27,7 @@
 /*! no-nonce      = nonce            | bound   | after a restart an answer to an earlier request will do */
 /*! undated       = dated            | bound   | a statement is as old as its arrival, not as its date */
 /*! any-answer    = answers-vouch    | bound   | an answer for another key vouches for what was released before it */
-/*! mixed-heads   = heads-mix forks  | bound   | an answer vouches for an epoch whatever its head */
+/*! mixed-heads   = heads-mix forks  | bound   | words vouch for an epoch whatever their head */
 /*! deaf          = news             | bound   | a lease outlasts a statement that revokes it */
 /*! any-statement = monotone         | forward | a statement may be of an epoch before the mark */
 /*! any-epoch     = since            | known   | an answer may be of an epoch before the mark */
@@ -40,8 +40,8 @@
 /*! parcel-news   = no-news          | bound   | it vouches for what was released before it, as an answer does */
 /*! parcel-clock  = no-clock         | bound   | it dates its server's clock, as an answer does */
 /*! parcel-below  = below            | known   | it may be of an epoch before the mark */
-/*! deep-epochs   = heads-mix        | -       | an answer vouches for an epoch whatever its head: with one history nothing is lost */
-/*! deep-epoch    = at-or-past       | -       | a statement of an earlier epoch vouches for it as well */
+/*! deep-epochs   = heads-mix        | -       | words vouch for an epoch whatever their head: with one history nothing is lost */
+/*! deep-earlier  = at-or-past       | -       | a statement of an earlier epoch vouches for it as well */
 /*! swallowed     = pushed honest    | soon    | a relay swallows statements */
 
 /*? bound */
@@ -148,8 +148,10 @@ bool apart;                      /* both servers signed an epoch that both histo
 #define ENDED(n, is) (past##n != NONE && past##n is && (epoch < n && !head || head && n == 1))
 
 /* TOLD: ages of the words that vouch for a lease; client/internal/trust, Age. */
-#define BY_STATEMENT (told && toldEpoch >= epoch) /*- at-or-past */
-/*+ at-or-past: #define BY_STATEMENT (told && (free || toldEpoch >= epoch)) */
+#define PASSED (toldEpoch > epoch || toldEpoch == epoch && toldHead == head) /*- heads-mix */
+/*+ heads-mix: #define PASSED (toldEpoch >= epoch) */
+#define BY_STATEMENT (told && PASSED) /*- at-or-past */
+/*+ at-or-past: #define BY_STATEMENT (told && (free || PASSED)) */
 #define SAME(e, h) (answeredEpoch == e && answeredHead == h) /*- heads-mix */
 /*+ heads-mix: #define SAME(e, h) (answeredEpoch <= e) */
 #define BY_ANSWER (answered && answeredEpoch >= epoch && (SAME(epoch, head) || BY_STATEMENT && SAME(toldEpoch, toldHead))) /*- answers-vouch */
