@@ -26,7 +26,8 @@
 //   - everything else that package envelope can (parts of objects, several keys,
 //     detached headers): [Client.Sealing] and [Client.Opening];
 //   - signatures and MACs, whose keys stay on the server: [Client.Use];
-//   - what may I use: [Client.Keys].
+//   - what may I use: [Client.Keys]; how fresh is what I have: [Client.Freshness],
+//     [Client.Look].
 //
 // # Opening names the keys it expects
 //

@@ -40,6 +40,22 @@ func TestKeysPoliciesAndClients(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 
+	// So does `key show`, and `status`: how fresh what it may use is.
+	shown := into[leasedResult](t, d.ok("app1", "key", "show", "payments/cards", "--json"))
+	if shown.Name != "payments/cards" || shown.Version != 1 || shown.Operation != "encrypt" || shown.Lease < 60 || shown.Staleness < 60 || shown.Staleness > 900 {
+		t.Errorf("%+v", shown)
+	}
+	if shown.Epoch == "0.0" || shown.Statement == nil || *shown.Statement > 60 || shown.Server == "" || shown.ServerName == "" || shown.Way == "" {
+		t.Errorf("%+v", shown.freshness)
+	}
+	wantIn(t, "key show", d.ok("app1", "key", "show", "payments/cards"), "staleness left")
+	d.fails(ExitDenied, "app2 may not decrypt with payments/cards", "app2", "key", "show", "payments/cards")
+	d.fails(ExitUsage, "", "app1", "key", "show", "no//name")
+	if got := into[clientStatus](t, d.ok("app1", "status", "--json")); !strings.HasSuffix(got.Client, "/workload/app1") || len(got.Keys) != 1 || got.Keys[0] != shown.leasedRow && got.Keys[0].ID != shown.ID || got.Way != shown.Way {
+		t.Errorf("%+v", got)
+	}
+	wantIn(t, "status", d.ok("app2", "status"), "none")
+
 	d.ok("alice", "key", "rotate", "payments/cards")
 	if k := into[keyRow](t, d.ok("alice", "key", "show", "payments/cards", "--json")); k.Version != 2 || len(k.Versions) != 2 {
 		t.Errorf("after rotation: %+v", k)

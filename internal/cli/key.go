@@ -144,11 +144,21 @@ func newKeyListCommand(e *env) *cobra.Command {
 func newKeyShowCommand(e *env) *cobra.Command {
 	var a access
 	cmd := &cobra.Command{
-		Use:     "show NAME",
-		Short:   "Show a key with its settings and versions",
+		Use:   "show NAME",
+		Short: "Show a key: with its settings and versions as an admin, how fresh it is as a client",
+		Long: "Show a key. An admin sees its settings and versions. A client gets a lease of the\n" +
+			"current version, and sees how long that may be used: at all, and without hearing\n" +
+			"anything more; and who answered, over which way.",
 		Example: "  claviger key show payments/cards",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := e.isClient()
+			if err != nil {
+				return err
+			}
+			if client {
+				return e.showUsable(cmd.Context(), args[0])
+			}
 			s, err := e.connect(cmd.Context(), a)
 			if err != nil {
 				return err

@@ -89,10 +89,19 @@ func newStatusCommand(e *env) *cobra.Command {
 		Short: "Say how the domain and its server are",
 		Long: "Say how the domain is, as the verified log tells it, and how the server is, as it\n" +
 			"tells itself. A quorum guards changes; custody of the root guards reading: status\n" +
-			"shows how many people each takes.",
-		Example: "  claviger status",
-		Args:    cobra.NoArgs,
+			"shows how many people each takes. A client sees the newest state that it believes,\n" +
+			"and gets leases of the keys that it has used before, to see how fresh those are.",
+		Example: "  claviger status\n" +
+			"  claviger --profile app1 status",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := e.isClient()
+			if err != nil {
+				return err
+			}
+			if client {
+				return e.showClientStatus(cmd.Context())
+			}
 			r, err := e.status(cmd.Context(), a, dir)
 			if err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"claviger/client/internal/trust"
@@ -156,6 +157,13 @@ func (k *Dir) NameOf(id wire.KeyID) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.names[id]
+}
+
+// Names are the pinned names, sorted.
+func (k *Dir) Names() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Sorted(maps.Keys(k.pins))
 }
 
 // LoadPins reads the pins and adds those that the profile's owner wrote down.

@@ -90,6 +90,22 @@ func (n *Network) prefer(w *Way) {
 	n.preferred = w
 }
 
+// Last is the way by which the last answer came and the server that gave it; ok is
+// false before the first.
+func (n *Network) Last() (way string, server wire.ServerID, ok bool) {
+	n.mu.Lock()
+	w := n.preferred
+	n.mu.Unlock()
+	if w == nil {
+		return "", wire.ServerID{}, false
+	}
+	peers := w.Peers()
+	if len(peers) == 0 {
+		return "", wire.ServerID{}, false
+	}
+	return w.Address, peers[0].Server, true
+}
+
 // Refresh makes the next connections show the certificate of that moment.
 func (n *Network) Refresh() {
 	for _, w := range n.Order() {
