@@ -197,6 +197,9 @@ func (n *Network) attempt(ctx context.Context, w *Way, peer *trust.Peer, t *Talk
 				return err
 			}
 		}
+		if err := ctx.Err(); err != nil {
+			return Unavailable(err) // a message takes a thousand times as long to make as this
+		}
 		asked, err := n.question(peer, t, hint)
 		if err != nil {
 			return err
