@@ -72,7 +72,7 @@ check_pv() {
       *) broken+=("$name?") ;;
     esac
   done < <(properties "$work/model.pv") 3<"$work/answers"
-  local rules; rules=$(grep -oE '^[0-9]+ rules inserted' "$work/out" | awk '{ n = $1 > n ? $1 : n } END { print n + 0 " rules" }')
+  local rules; rules=$({ grep -oE '^[0-9]+ rules inserted' "$work/out" || true; } | awk '{ n = $1 > n ? $1 : n } END { print n + 0 " rules" }')
   report proverif "${1%.pv}" "$2" "$(sorted $4)" "$(sorted ${broken[@]+"${broken[@]}"})" "$rules" "$(seconds "$begin")"
 }
 
