@@ -5,7 +5,7 @@
 // what helps first contact. docs/spec/relay.md says what it speaks.
 //
 //   - [New] makes a [Front] over the three small interfaces of ports.go; package
-//     natsbus implements them on NATS, embedded or a cluster.
+//     natsbus implements them on NATS, embedded or a cluster, and membus in memory.
 //   - [Front.Serve] serves TLS with the bounds of [Limits]; [Front.Control] is the
 //     handler of the control socket, where `claviger relay-dump` reads.
 //   - Package relaycmd is the program around it.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"claviger/internal/clock"
+	"claviger/internal/newcomers"
 	"claviger/internal/relay/bounds"
 	"claviger/internal/relay/ring"
 	"claviger/internal/wire"
@@ -115,6 +116,8 @@ func (f *Front) Serve(ctx context.Context, l net.Listener, config *tls.Config) e
 	config = config.Clone()
 	config.NextProtos = []string{"h2", "http/1.1"}
 	server := f.server()
+	var fresh newcomers.Set
+	server.ConnState = fresh.State
 	served := make(chan error, 1)
 	go func() {
 		served <- server.Serve(tls.NewListener(bounds.Listen(l, f.o.Limits.Connections, f.connections), config))
@@ -125,6 +128,7 @@ func (f *Front) Serve(ctx context.Context, l net.Listener, config *tls.Config) e
 	case <-ctx.Done():
 	}
 	f.stop()
+	fresh.Cut()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopIn)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {

@@ -2,10 +2,7 @@
 
 package api
 
-import (
-	"net"
-	"net/http"
-)
+import "net/http"
 
 // RouteInfo is a row of the route table.
 type RouteInfo struct {
@@ -54,9 +51,3 @@ func (s *Server) HTTP() *http.Server { return s.apiServer() }
 
 // TroubleOf says what a sender is told of an error.
 var TroubleOf = troubleOf
-
-// Newcomers follows connections that nothing was asked on; cut closes them.
-func Newcomers() (state func(net.Conn, http.ConnState), cut func()) {
-	n := &newcomers{waiting: map[net.Conn]struct{}{}}
-	return n.state, n.cut
-}

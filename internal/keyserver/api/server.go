@@ -21,6 +21,7 @@ import (
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/keyserver/outward"
 	"claviger/internal/keyserver/standing"
+	"claviger/internal/newcomers"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/root"
 	"claviger/internal/secret"
@@ -136,9 +137,9 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 		servers, listeners = append(servers, plainServer(s.controlHandler())), append(listeners, l.Control)
 	}
 	ended := make(chan error, len(servers))
-	fresh := &newcomers{waiting: map[net.Conn]struct{}{}}
+	var fresh newcomers.Set
 	for i, srv := range servers {
-		srv.ConnState = fresh.state
+		srv.ConnState = fresh.State
 		go func() { ended <- srv.Serve(listeners[i]) }()
 	}
 	var err error
@@ -148,7 +149,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 		err = fmt.Errorf("serve: %w", err)
 	}
 	close(s.stopping) // Shutdown would wait for streams
-	fresh.cut()
+	fresh.Cut()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	for _, srv := range servers {

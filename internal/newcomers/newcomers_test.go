@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package api_test
+package newcomers_test
 
 import (
 	"fmt"
@@ -10,23 +10,21 @@ import (
 	"testing"
 	"time"
 
-	"claviger/internal/authority"
-	"claviger/internal/keyserver"
-	"claviger/internal/keyserver/api"
+	"claviger/internal/newcomers"
 )
 
-// TestNewcomersAreCut: a connection on which nothing was asked is closed when the
+// TestCut: a connection on which nothing was asked is closed when the
 // server stops, as is each that comes later; one with a question on it isn't.
-func TestNewcomersAreCut(t *testing.T) {
+func TestCut(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, cut := api.Newcomers()
+	var set newcomers.Set
 	states := make(chan http.ConnState, 64)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	server := &http.Server{
-		ConnState: func(c net.Conn, s http.ConnState) { state(c, s); states <- s },
+		ConnState: func(c net.Conn, s http.ConnState) { set.State(c, s); states <- s },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			close(asked)
 			<-answer
@@ -54,7 +52,7 @@ func TestNewcomersAreCut(t *testing.T) {
 	<-asked
 	<-states // it is active
 	silent := dial()
-	cut()
+	set.Cut()
 	for what, conn := range map[string]net.Conn{"silent": silent, "late": dial()} {
 		if _, err := conn.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 			t.Errorf("the %s connection is open: %v", what, err)
@@ -69,12 +67,4 @@ func TestNewcomersAreCut(t *testing.T) {
 func isTimeout(err error) bool {
 	e, ok := err.(net.Error)
 	return ok && e.Timeout()
-}
-
-// TestRefusalSaysItOnce: the code says "refused"; the message says why.
-func TestRefusalSaysItOnce(t *testing.T) {
-	err := fmt.Errorf("%w: %w", keyserver.ErrRefused, fmt.Errorf("%w: it was applied before", authority.ErrRefused))
-	if got := api.TroubleOf(err); got.Code != "refused" || got.Message != "it was applied before" {
-		t.Errorf("%q: %q", got.Code, got.Message)
-	}
 }
