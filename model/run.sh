@@ -90,7 +90,7 @@ check_pml() {
     n=$(sed -nE 's/^ *([0-9.e+]+) states, stored.*/\1/p' "$work/out"); states=$(awk -v a="$states" -v b="${n:-0}" 'BEGIN { print a + b }')
     if grep -q 'errors: 0' "$work/out" && ! grep -qE 'max search depth too small|Search not completed' "$work/out"; then :
     elif grep -qE '^pan:1: assertion violated' "$work/out" && grep -q 'errors: 1' "$work/out" && [ "$p" != - ]; then broken+=("$p")
-    else broken+=("?$(grep -oE '^pan:1: .*|Error.*|error: .*' "$work/out" | head -n 1 | cut -c 1-60)"); fi
+    else broken+=("?$({ grep -oE '^pan:1: .*|Error.*|error: .*' "$work/out" || tail -n 1 "$work/out"; } | sed -n 1p | cut -c 1-60)"); fi
   done
   report spin "${1%.pml}" "$2" "$(sorted $4)" "$(sorted ${broken[@]+"${broken[@]}"})" "$states" "$(seconds "$begin")"
 }
