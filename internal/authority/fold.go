@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"claviger/internal/authority/ahead"
+	"claviger/internal/authority/keyring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -79,7 +80,7 @@ func Found(link wire.Link, entry []byte) (*State, error) {
 	head := link.Hash()
 	s := &State{
 		Members: m, Epoch: first, Head: head, Time: link.Time, Policy: &PolicySet{Hash: PolicyHash(nil)},
-		keys: map[wire.KeyID]*Key{}, names: map[string]wire.KeyID{}, clients: map[string]*Client{},
+		keys: keyring.New(), clients: map[string]*Client{},
 		invites: map[wire.BodyID]*InviteState{}, inviteRule: map[string][]string{},
 		anchors: map[wire.ServerID]wire.Checkpoint{}, receipts: map[wire.ServerID]Receipt{},
 		confirmed: map[wire.Hash]bool{}, applied: map[wire.BodyID]int64{}, objects: map[string]wire.Hash{},
@@ -198,9 +199,19 @@ func (s *State) remember(in input, object string) {
 		s.forgetAt = max(forgetFrom, 2*len(s.applied))
 	}
 	if in.byAdmin && object != objectMembers {
-		s.objects[object] = wire.BodyHash(in.signed.Payload)
+		s.note(object, wire.BodyHash(in.signed.Payload))
 	}
 	s.confirm(in.signed)
+}
+
+// note keeps the newest person-signed body of an object, a key's with the key.
+func (s *State) note(object string, body wire.Hash) {
+	if k := s.keys.Get(keyOf(object)); k != nil {
+		k.Body = body
+		s.keys.Put(k)
+		return
+	}
+	s.objects[object] = body
 }
 
 // confirm notes the authority keys that have signed.

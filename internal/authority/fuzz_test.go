@@ -37,7 +37,7 @@ func replay(records []wire.Opened) *State {
 // is replaced and never changed.
 func clone(s *State) *State {
 	c := *s
-	c.keys, c.names, c.clients, c.invites = maps.Clone(s.keys), maps.Clone(s.names), maps.Clone(s.clients), maps.Clone(s.invites)
+	c.keys, c.clients, c.invites = s.keys.Clone(), maps.Clone(s.clients), maps.Clone(s.invites)
 	c.inviteRule, c.anchors, c.receipts = maps.Clone(s.inviteRule), maps.Clone(s.anchors), maps.Clone(s.receipts)
 	c.confirmed, c.applied, c.objects = maps.Clone(s.confirmed), maps.Clone(s.applied), maps.Clone(s.objects)
 	c.Announced, c.joinedIn = maps.Clone(s.Announced), maps.Clone(s.joinedIn)

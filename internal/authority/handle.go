@@ -341,8 +341,8 @@ func (s *State) anchor(in input, p *Anchor) (change, error) {
 // LongestLease is the longest lease that any key may be out for, in seconds.
 func (s *State) LongestLease(now int64) uint64 {
 	longest := uint64(DefaultLease)
-	for _, k := range s.keys {
-		longest = max(longest, k.leaseOut(now))
+	for k := range s.keys.Scan() {
+		longest = max(longest, k.LeaseOut(now))
 	}
 	return longest
 }

@@ -3,8 +3,10 @@
 package authority
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"claviger/internal/authority/revoked"
 	"claviger/internal/members"
@@ -34,62 +36,26 @@ func (s *State) handleKey(in input) (change, error) {
 	return refuse("unknown kind %q", in.body.Kind)
 }
 
-// Check reports whether settings are within the bounds of this version.
-func (v Settings) Check() error {
-	switch {
-	case v.Rotation != 0 && (v.Rotation < MinRotation || v.Rotation > MaxRotation):
-		return fmt.Errorf("%w: the rotation period is not within %d and %d seconds", ErrRefused, MinRotation, MaxRotation)
-	case v.Lease == 0 || v.Lease > MaxLease:
-		return fmt.Errorf("%w: the lease is not within 1 and %d seconds", ErrRefused, MaxLease)
-	case v.Staleness < MinStaleness || v.Staleness > MaxLease:
-		return fmt.Errorf("%w: the staleness bound is under two statement intervals (%d seconds)", ErrRefused, MinStaleness)
-	case !slices.Contains(attestationLevels(), v.Attestation):
-		return fmt.Errorf("%w: unknown attestation level", ErrRefused)
-	case len(v.Tags) > maxTags:
-		return fmt.Errorf("%w: more than %d tags", ErrRefused, maxTags)
-	}
-	for i, t := range v.Tags {
-		if !wire.ValidNamePart(t.Name) || len(t.Value) > wire.MaxReason || i > 0 && t.Name <= v.Tags[i-1].Name {
-			return fmt.Errorf("%w: tags are not usable or not in order", ErrRefused)
+const keyObject = "key:"
+
+func object(id wire.KeyID) string { return keyObject + id.String() }
+
+// keyOf is the id in an object's name, zero (which no key has) if that is no key's.
+func keyOf(object string) (id wire.KeyID) {
+	if text, ok := strings.CutPrefix(object, keyObject); ok && len(text) == hex.EncodedLen(len(id)) && strings.ToLower(text) == text {
+		if raw, err := hex.DecodeString(text); err == nil {
+			id = wire.KeyID(raw)
 		}
 	}
-	return nil
+	return id
 }
 
-// attestationLevels lists the levels from the weakest.
-func attestationLevels() []string { return []string{"", "software", "tpm", "tee"} }
-
-// Algorithms lists the algorithms that a key may have.
-func Algorithms() []string {
-	return []string{AES256, HMACSHA, Ed25519, ECDSAP256, RSA2048, RSA3072, RSA4096}
-}
-
-// loosens reports whether settings permit anything that old ones didn't.
-func (v Settings) loosens(old Settings) bool {
-	slower := v.Rotation == 0 && old.Rotation != 0 || v.Rotation > old.Rotation && old.Rotation != 0
-	levels := attestationLevels()
-	weaker := slices.Index(levels, v.Attestation) < slices.Index(levels, old.Attestation)
-	return slower || weaker || v.Lease > old.Lease || v.Staleness > old.Staleness ||
-		v.Exportable && !old.Exportable || !slices.Equal(v.Tags, old.Tags)
-}
-
-// leaseOut is the longest lease, in seconds from now on, that may be out: leases
-// given under longer settings run to their end.
-func (k *Key) leaseOut(now int64) uint64 {
-	left := max(0, (k.leaseEnds-now+999)/1000)
-	return max(k.Settings.Lease, uint64(left))
-}
-
-func object(id wire.KeyID) string { return "key:" + id.String() }
-
-// edit prepares a change of a key: the effect works on a copy, which replaces
-// the key.
+// edit prepares a change of a key: the effect works on what the key is by then.
 func (s *State) edit(k *Key, apply func(*Key)) change {
 	return change{object: object(k.ID), apply: func() {
-		next := *s.keys[k.ID]
-		next.Versions = slices.Clone(next.Versions)
-		apply(&next)
-		s.keys[k.ID] = &next
+		next := s.keys.Get(k.ID)
+		apply(next)
+		s.keys.Put(next)
 	}}
 }
 
@@ -98,33 +64,32 @@ func (s *State) keyCreate(in input, p *KeyCreate) (change, error) {
 		return refuse("the key's name, id or algorithm is not usable")
 	}
 	if err := p.Settings.Check(); err != nil {
-		return change{}, err
+		return refuse("%s", err)
 	}
-	if _, taken := s.names[p.Name]; taken || s.keys[p.ID] != nil {
+	if s.keys.Named(p.Name) != nil || s.keys.Has(p.ID) {
 		return refuse("a key named %s exists", p.Name)
 	}
 	return change{object: object(p.ID), quorum: p.Settings.Exportable, apply: func() {
-		s.keys[p.ID] = &Key{
+		s.keys.Put(&Key{
 			ID: p.ID, Name: p.Name, Algorithm: p.Algorithm, Settings: p.Settings,
 			Created: in.link.Time, Revocation: p.Revocation, Ordered: 1,
-		}
-		s.names[p.Name] = p.ID
+		})
 	}}, nil
 }
 
 func (s *State) keySettings(in input, p *KeySettings) (change, error) {
-	k := s.keys[p.ID]
+	k := s.keys.Get(p.ID)
 	if k == nil {
 		return refuse("no such key")
 	}
 	if err := p.Settings.Check(); err != nil {
-		return change{}, err
+		return refuse("%s", err)
 	}
 	ch := s.edit(k, func(k *Key) {
-		k.leaseEnds = max(k.leaseEnds, in.link.Time+int64(k.Settings.Lease)*1000)
+		k.LeaseEnds = max(k.LeaseEnds, in.link.Time+int64(k.Settings.Lease)*1000)
 		k.Settings = p.Settings
 	})
-	ch.quorum = p.Settings.loosens(k.Settings)
+	ch.quorum = p.Settings.Loosens(k.Settings)
 	return ch, nil
 }
 
@@ -134,7 +99,7 @@ func usable(id wire.RevocationID) bool {
 }
 
 func (s *State) keyRotate(_ input, p *KeyRef) (change, error) {
-	k := s.keys[p.ID]
+	k := s.keys.Get(p.ID)
 	if k == nil {
 		return refuse("no such key")
 	}
@@ -147,7 +112,7 @@ func (s *State) keyRotate(_ input, p *KeyRef) (change, error) {
 // keyVersion is a server's: it holds only within what people ordered or the
 // rotation period that they signed.
 func (s *State) keyVersion(in input, p *KeyVersion) (change, error) {
-	k := s.keys[p.ID]
+	k := s.keys.Get(p.ID)
 	if k == nil || p.Number != uint64(len(k.Versions))+1 {
 		return refuse("the version is not the key's next")
 	}
@@ -173,20 +138,8 @@ func (s *State) keyVersion(in input, p *KeyVersion) (change, error) {
 	}), nil
 }
 
-// Due reports whether the rotation period has passed at a time in Unix
-// milliseconds, so that a server may make the next version unasked. A key whose newest version
-// is to be destroyed gets no further one unless people order it.
-func (k *Key) Due(now int64) bool {
-	if len(k.Versions) == 0 || k.Settings.Rotation == 0 {
-		return false
-	}
-	newest := k.Versions[len(k.Versions)-1]
-	ending := newest.DestroyAt != 0 || newest.State == wire.StateDestroyed
-	return !ending && now >= newest.Created+int64(k.Settings.Rotation)*1000
-}
-
 func (s *State) keySwitch(in input, p *KeyRef) (change, error) {
-	k := s.keys[p.ID]
+	k := s.keys.Get(p.ID)
 	disable := in.body.Kind == KindKeyDisable
 	if k == nil {
 		return refuse("no such key")
@@ -197,17 +150,17 @@ func (s *State) keySwitch(in input, p *KeyRef) (change, error) {
 	ch := s.edit(k, func(k *Key) { k.Disabled = disable })
 	return change{object: ch.object, apply: func() {
 		ch.apply()
-		s.revoked = s.revoked.Set(disable, revoked.By(in.link, ch.object, k.Revocation, k.leaseOut(in.link.Time)))
+		s.revoked = s.revoked.Set(disable, revoked.By(in.link, ch.object, k.Revocation, k.LeaseOut(in.link.Time)))
 	}}, nil
 }
 
 func (s *State) revokeVersion(k *Key, v *Version, add bool, link wire.Link) {
 	of := fmt.Sprintf("%s/%d", object(k.ID), v.Number)
-	s.revoked = s.revoked.Set(add, revoked.By(link, of, v.Revocation, k.leaseOut(link.Time)))
+	s.revoked = s.revoked.Set(add, revoked.By(link, of, v.Revocation, k.LeaseOut(link.Time)))
 }
 
 func (s *State) version(id wire.KeyID, number uint64) (*Key, *Version, error) {
-	k := s.keys[id]
+	k := s.keys.Get(id)
 	if k == nil || k.Version(number) == nil {
 		return nil, nil, fmt.Errorf("%w: no such key version", ErrRefused)
 	}
@@ -232,7 +185,7 @@ func (s *State) keyCompromise(in input, p *VersionRef) (change, error) {
 // keyDestroy stops all use at once and lets a server erase the version when the
 // waiting time is over.
 func (s *State) keyDestroy(in input, p *Destroy) (change, error) {
-	k := s.keys[p.ID]
+	k := s.keys.Get(p.ID)
 	if k == nil || p.Number > uint64(len(k.Versions)) || len(k.Versions) == 0 || p.Wait > MaxLease*12 {
 		return refuse("no such key version, or a waiting time of more than a year")
 	}
@@ -303,19 +256,17 @@ func (s *State) erasure(in input, p *Erasure) (change, error) {
 
 func (s *State) switchErasure(epoch uint64, gone map[wire.KeyID][]uint64, moved map[[16]byte][16]byte) {
 	s.Erasure = epoch
-	for id, k := range s.keys {
-		next := *k
-		next.Versions = slices.Clone(k.Versions)
-		for i := range next.Versions {
-			v := &next.Versions[i]
-			if slices.Contains(gone[id], v.Number) {
-				v.State, v.ErasedIn, v.Segment = wire.StateDestroyed, epoch, [16]byte{}
+	s.keys.Update(func(k *Key) (changed bool) {
+		for i := range k.Versions {
+			v := &k.Versions[i]
+			if slices.Contains(gone[k.ID], v.Number) {
+				v.State, v.ErasedIn, v.Segment, changed = wire.StateDestroyed, epoch, [16]byte{}, true
 			} else if to, ok := moved[v.Segment]; ok && v.State != wire.StateDestroyed {
-				v.Segment, v.ErasureEpoch = to, epoch
+				v.Segment, v.ErasureEpoch, changed = to, epoch, true
 			}
 		}
-		s.keys[id] = &next
-	}
+		return changed
+	})
 }
 
 func (s *State) receipt(in input, p *Receipt) (change, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"claviger/internal/authority/keyring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -26,7 +27,7 @@ func TestSettingsBounds(t *testing.T) {
 		"a tag's value":               func(s *Settings) { s.Tags = []Tag{{Name: "a", Value: strings.Repeat("x", 257)}} },
 		"tags twice":                  func(s *Settings) { s.Tags = []Tag{{Name: "a"}, {Name: "a"}} },
 		"tags out of order":           func(s *Settings) { s.Tags = []Tag{{Name: "b"}, {Name: "a"}} },
-		"more tags than anybody uses": func(s *Settings) { s.Tags = make([]Tag, maxTags+1) },
+		"more tags than anybody uses": func(s *Settings) { s.Tags = make([]Tag, keyring.MaxTags+1) },
 	}
 	if err := settings().Check(); err != nil {
 		t.Fatal(err)
@@ -71,13 +72,13 @@ func TestLoosening(t *testing.T) {
 	for _, test := range tests {
 		next := base
 		test.edit(&next)
-		if next.loosens(base) != test.loose {
+		if next.Loosens(base) != test.loose {
 			t.Errorf("%s: loosens is %t", test.name, !test.loose)
 		}
 	}
 	never := base
 	never.Rotation = 0
-	if base.loosens(never) {
+	if base.Loosens(never) {
 		t.Error("to begin rotating counts as loosening")
 	}
 }

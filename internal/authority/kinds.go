@@ -5,6 +5,7 @@ package authority
 import (
 	"time"
 
+	"claviger/internal/authority/keyring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -37,27 +38,35 @@ const (
 	KindRecoverBegin  = members.KindRecoverBegin // payload members.Keys
 )
 
-// Algorithms of keys.
-const (
-	AES256    = "aes256"
-	HMACSHA   = "hmac-sha256"
-	Ed25519   = "ed25519"
-	ECDSAP256 = "ecdsa-p256"
-	RSA2048   = "rsa-2048"
-	RSA3072   = "rsa-3072"
-	RSA4096   = "rsa-4096"
+// What package keyring holds of keys, for who reads the log and writes to it.
+type (
+	Key        = keyring.Key
+	Version    = keyring.Version
+	Settings   = keyring.Settings
+	Tag        = keyring.Tag
+	KeyVersion = keyring.KeyVersion // payload of KindKeyVersion
 )
 
-// Bounds and defaults of key settings, in seconds.
+// Algorithms of keys, bounds and defaults of their settings.
 const (
-	DefaultLease     = 3600
-	DefaultStaleness = 900
-	MinStaleness     = 60 // two statement intervals
-	MaxLease         = 30 * 24 * 3600
-	MinRotation      = 3600
-	MaxRotation      = 20 * 366 * 24 * 3600
-	maxTags          = 32
+	AES256    = keyring.AES256
+	HMACSHA   = keyring.HMACSHA
+	Ed25519   = keyring.Ed25519
+	ECDSAP256 = keyring.ECDSAP256
+	RSA2048   = keyring.RSA2048
+	RSA3072   = keyring.RSA3072
+	RSA4096   = keyring.RSA4096
+
+	DefaultLease     = keyring.DefaultLease
+	DefaultStaleness = keyring.DefaultStaleness
+	MinStaleness     = keyring.MinStaleness
+	MaxLease         = keyring.MaxLease
+	MinRotation      = keyring.MinRotation
+	MaxRotation      = keyring.MaxRotation
 )
+
+// Algorithms lists the algorithms that a key may have.
+func Algorithms() []string { return keyring.Algorithms() }
 
 // MaxInviteLife is how long an invite may be used, counted from its record.
 const MaxInviteLife = time.Hour
@@ -115,24 +124,6 @@ type Subject struct {
 	Reason string
 }
 
-// Tag is a label of a key that policies may read.
-type Tag struct {
-	_     struct{} `cbor:",toarray"`
-	Name  string
-	Value string
-}
-
-// Settings of a key.
-type Settings struct {
-	_           struct{} `cbor:",toarray"`
-	Rotation    uint64   // seconds between versions; 0 = only on order
-	Lease       uint64   // seconds a released key may be used
-	Staleness   uint64   // seconds a statement may be old while the key is used
-	Attestation string   // least level: "" (none), "software", "tpm", "tee"
-	Exportable  bool
-	Tags        []Tag // sorted by name
-}
-
 // KeyCreate makes a key; its first version follows in a record of a server.
 type KeyCreate struct {
 	_          struct{} `cbor:",toarray"`
@@ -165,20 +156,6 @@ type VersionRef struct {
 	ID     wire.KeyID
 	Number uint64
 	Reason string
-}
-
-// KeyVersion is a server's record of a new version. VC commits to the key that
-// the version stands for (docs/spec/hierarchy.md).
-type KeyVersion struct {
-	_              struct{} `cbor:",toarray"`
-	ID             wire.KeyID
-	Number         uint64
-	RootGeneration uint64
-	Segment        [16]byte
-	ErasureEpoch   uint64
-	VC             wire.Hash
-	Stored         bool              // imported or stored material, not derived
-	Revocation     wire.RevocationID // random
 }
 
 // Destroy orders the destruction of a version, or of all versions of a key

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"claviger/internal/authority/keyring"
 	"claviger/internal/authority/revoked"
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -29,8 +30,7 @@ type State struct {
 	Announced members.Announced // recoveries that wait
 
 	rules      map[string]Rule
-	keys       map[wire.KeyID]*Key
-	names      map[string]wire.KeyID
+	keys       *keyring.Ring
 	clients    map[string]*Client
 	invites    map[wire.BodyID]*InviteState
 	inviteRule map[string][]string // admin → path prefixes
@@ -39,9 +39,9 @@ type State struct {
 	receipts   map[wire.ServerID]Receipt
 	confirmed  map[wire.Hash]bool // key ids that have signed something that was applied
 	revoked    revoked.List
-	applied    map[wire.BodyID]int64 // body id → expiry
-	forgetAt   int                   // size of applied at which expired ids are dropped
-	objects    map[string]wire.Hash
+	applied    map[wire.BodyID]int64    // body id → expiry
+	forgetAt   int                      // size of applied at which expired ids are dropped
+	objects    map[string]wire.Hash     // newest person-signed body of each object that is no key
 	heads      []wire.Hash              // link hash by position-1
 	restores   []uint64                 // position of the restore to generation index+2
 	membersAt  uint64                   // position of the newest members record
@@ -53,31 +53,6 @@ type PolicySet struct {
 	Source []byte
 	Hash   wire.Hash // Sum("policy", source)
 	Body   wire.Hash
-}
-
-// Key is a key with its versions. A Key is replaced, never changed.
-type Key struct {
-	ID         wire.KeyID
-	Name       string
-	Algorithm  string
-	Settings   Settings
-	Disabled   bool
-	Versions   []Version // index = number-1
-	Created    int64     // Unix milliseconds
-	Revocation wire.RevocationID
-	Ordered    uint64 // versions that people ordered: 1 by creation, more by rotation
-
-	leaseEnds int64 // Unix milliseconds: leases under earlier settings may run until then
-}
-
-// Version of a key.
-type Version struct {
-	KeyVersion
-	State     string // NIST SP 800-57 state: wire.StateActive, …
-	Created   int64  // Unix milliseconds
-	DestroyAt int64  // Unix milliseconds, 0 without an order
-	ErasedIn  uint64 // erasure epoch that ended it, 0 if it lives
-	BornIn    uint64 // erasure epoch it was made in; KeyVersion.ErasureEpoch is that of its segment
 }
 
 // Client is a workload's standing with the domain.
@@ -103,54 +78,21 @@ type Void struct {
 	Reason string
 }
 
-// Current returns the newest version that may seal, nil without one.
-func (k *Key) Current() *Version {
-	for i := len(k.Versions) - 1; i >= 0; i-- {
-		if k.Versions[i].State == wire.StateActive && k.Versions[i].DestroyAt == 0 {
-			return &k.Versions[i]
-		}
-	}
-	return nil
-}
-
-// Version returns the version with this number, nil without one.
-func (k *Key) Version(number uint64) *Version {
-	if number == 0 || number > uint64(len(k.Versions)) {
-		return nil
-	}
-	return &k.Versions[number-1]
-}
-
 // Key returns the key with this id, nil without one.
-func (s *State) Key(id wire.KeyID) *Key { return s.keys[id] }
+func (s *State) Key(id wire.KeyID) *Key { return s.keys.Get(id) }
 
 // KeyNamed returns the key with this name, nil without one.
-func (s *State) KeyNamed(name string) *Key {
-	id, ok := s.names[name]
-	if !ok {
-		return nil
-	}
-	return s.keys[id]
-}
+func (s *State) KeyNamed(name string) *Key { return s.keys.Named(name) }
 
 // Keys yields every key in the order of names.
-func (s *State) Keys() iter.Seq[*Key] {
-	names := make([]string, 0, len(s.names))
-	for name := range s.names {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return func(yield func(*Key) bool) {
-		for _, name := range names {
-			if !yield(s.keys[s.names[name]]) {
-				return
-			}
-		}
-	}
-}
+func (s *State) Keys() iter.Seq[*Key] { return s.keys.All() }
+
+// ScanKeys yields every key in no order. It is for looking at many: the key is
+// overwritten when the loop goes on.
+func (s *State) ScanKeys() iter.Seq[*Key] { return s.keys.Scan() }
 
 // KeyCount is the number of keys.
-func (s *State) KeyCount() int { return len(s.keys) }
+func (s *State) KeyCount() int { return s.keys.Len() }
 
 // Client returns what is known of a SPIFFE id, nil if nothing is.
 func (s *State) Client(id string) *Client { return s.clients[id] }
@@ -257,6 +199,9 @@ func (s *State) On(e wire.Epoch, head wire.Hash) bool {
 func (s *State) Replaces(object string) wire.Hash {
 	if object == objectMembers {
 		return s.Members.Newest
+	}
+	if k := s.keys.Get(keyOf(object)); k != nil {
+		return k.Body
 	}
 	return s.objects[object]
 }

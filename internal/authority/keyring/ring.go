@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyring
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"claviger/internal/wire"
+)
+
+// Ring is a set of keys by id and by name, packed. The zero value is no Ring: use
+// [New].
+type Ring struct {
+	rows  map[wire.KeyID]string
+	names map[string]wire.KeyID // each name lies in its key's row
+}
+
+// New returns an empty Ring.
+func New() *Ring {
+	return &Ring{rows: map[wire.KeyID]string{}, names: map[string]wire.KeyID{}}
+}
+
+// Put adds a key, or replaces the one with its id. A key never changes its name.
+func (r *Ring) Put(k *Key) { r.put(rowOf(k)) }
+
+func (r *Ring) put(row Row) {
+	r.rows[row.id] = row.data
+	r.names[row.name] = row.id // assigns the name anew, so that the old row can go
+}
+
+func rowOf(k *Key) Row {
+	data := pack(k)
+	u := unpacker{in: data}
+	u.array(keyElements)
+	var id wire.KeyID
+	u.bytes(id[:])
+	return Row{id: id, name: u.text(), data: data}
+}
+
+// Get returns the key with this id, nil without one.
+func (r *Ring) Get(id wire.KeyID) *Key {
+	row, ok := r.rows[id]
+	if !ok {
+		return nil
+	}
+	k := new(Key)
+	unpack(row, k)
+	return k
+}
+
+// unpack reads a row of a Ring, which was read or written before.
+func unpack(row string, k *Key) {
+	u := unpacker{in: row}
+	if u.key(k); u.bad {
+		panic("keyring: a row that was never packed")
+	}
+}
+
+// Has reports whether a key has this id.
+func (r *Ring) Has(id wire.KeyID) bool { _, ok := r.rows[id]; return ok }
+
+// Named returns the key with this name, nil without one.
+func (r *Ring) Named(name string) *Key {
+	id, ok := r.names[name]
+	if !ok {
+		return nil
+	}
+	return r.Get(id)
+}
+
+// Len is the number of keys.
+func (r *Ring) Len() int { return len(r.rows) }
+
+// All yields every key in the order of names, each a copy of its own.
+func (r *Ring) All() iter.Seq[*Key] {
+	names := slices.Sorted(maps.Keys(r.names))
+	return func(yield func(*Key) bool) {
+		for _, name := range names {
+			if !yield(r.Named(name)) {
+				return
+			}
+		}
+	}
+}
+
+// Scan yields every key, in no order, and allocates nothing for it: the key, with
+// its lists, is overwritten when the loop goes on. Texts may be kept.
+func (r *Ring) Scan() iter.Seq[*Key] {
+	return func(yield func(*Key) bool) {
+		var k Key
+		for _, row := range r.rows {
+			if unpack(row, &k); !yield(&k) {
+				return
+			}
+		}
+	}
+}
+
+// Update calls edit with every key, in no order, and replaces those of which it
+// says that it changed them. Edit must not change id or name.
+func (r *Ring) Update(edit func(*Key) (changed bool)) {
+	var k Key
+	for _, row := range r.rows {
+		if unpack(row, &k); edit(&k) {
+			r.Put(&k)
+		}
+	}
+}
+
+// Clone returns a Ring of its own with the same keys.
+func (r *Ring) Clone() *Ring { return &Ring{maps.Clone(r.rows), maps.Clone(r.names)} }
+
+// Row is a packed key.
+type Row struct {
+	id   wire.KeyID
+	name string
+	data string
+}
+
+// Rows are packed keys.
+type Rows []string
+
+// Rows lists all keys, packed, in no order. It copies no row, so it takes a
+// moment only.
+func (r *Ring) Rows() Rows {
+	out := make(Rows, 0, len(r.rows))
+	for _, row := range r.rows {
+		out = append(out, row)
+	}
+	return out
+}
+
+// Sort puts rows in the order of ids.
+func (l Rows) Sort() { slices.SortFunc(l, cmp.Compare) } // the id is the first thing in which rows differ
+
+// Join returns rows one after the other, as [Split] reads them.
+func (l Rows) Join() []byte {
+	size := 0
+	for _, row := range l {
+		size += len(row)
+	}
+	out := make([]byte, 0, size)
+	for _, row := range l {
+		out = append(out, row...)
+	}
+	return out
+}
+
+// Split reads what Join wrote, each row to its end, or returns
+// wire.ErrMalformed.
+func Split(joined []byte) ([]Row, error) {
+	var out []Row
+	var k Key
+	for u := (unpacker{in: string(joined)}); u.in != ""; {
+		whole := u.in
+		if u.key(&k); u.bad {
+			return nil, fmt.Errorf("%w: key", u.malformed())
+		}
+		out = append(out, Row{k.ID, k.Name, whole[:len(whole)-len(u.in)]})
+	}
+	return out, nil
+}
+
+// Add adds keys that must be new, by id and by name, or returns
+// wire.ErrMalformed.
+func (r *Ring) Add(rows []Row) error {
+	for _, row := range rows {
+		if r.put(row); len(r.rows) != len(r.names) {
+			return fmt.Errorf("%w: a key's name or id is another's", wire.ErrMalformed)
+		}
+	}
+	return nil
+}
