@@ -40,11 +40,16 @@ const (
 
 // What package keyring holds of keys, for who reads the log and writes to it.
 type (
-	Key        = keyring.Key
-	Version    = keyring.Version
-	Settings   = keyring.Settings
-	Tag        = keyring.Tag
-	KeyVersion = keyring.KeyVersion // payload of KindKeyVersion
+	// Key is a key with its versions.
+	Key = keyring.Key
+	// Version of a key.
+	Version = keyring.Version
+	// Settings are what people set about a key.
+	Settings = keyring.Settings
+	// Tag is a label of a key that policies may read.
+	Tag = keyring.Tag
+	// KeyVersion is a server's record of a new version: payload of KindKeyVersion.
+	KeyVersion = keyring.KeyVersion
 )
 
 // Algorithms of keys, bounds and defaults of their settings.
