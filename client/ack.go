@@ -5,11 +5,13 @@ package client
 import (
 	"context"
 	"maps"
+	"sync"
 	"time"
 
 	"claviger/client/internal/leases"
 	"claviger/client/internal/trust"
 	"claviger/internal/transport"
+	"claviger/internal/wire"
 )
 
 const (
@@ -19,6 +21,9 @@ const (
 	// payFor is how long an acknowledgement is tried; after that the next contact
 	// takes it along.
 	payFor = time.Minute
+	// byeFor is how long Close tries to say that everything is dropped: who isn't told
+	// waits for the leases' ends.
+	byeFor = time.Second
 )
 
 // remember notes a lease until it ends or is acknowledged, also if it leaves the
@@ -96,4 +101,26 @@ func (c *Client) payAll(ctx context.Context) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.debts) == 0
+}
+
+// bye tells the servers whose leases haven't ended that everything is dropped. All
+// keys are wiped by then.
+func (c *Client) bye() {
+	c.forget()
+	c.mu.Lock()
+	servers := map[wire.ServerID]struct{}{}
+	for l := range c.given {
+		servers[l.Server] = struct{}{}
+	}
+	for server := range c.debts {
+		servers[server] = struct{}{}
+	}
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), byeFor)
+	defer cancel()
+	var all sync.WaitGroup
+	for server := range servers {
+		all.Go(func() { _ = c.net.Acknowledge(ctx, server, c.mailbox, c.view.Gone(server)) })
+	}
+	all.Wait()
 }

@@ -235,6 +235,10 @@ func TestCarriedRevocationEndsStanding(t *testing.T) {
 	a.gate.shut.Store(true)
 	a.propose(authority.KindKeyDisable, authority.KeyRef{ID: a.key, Reason: "test"})
 	a.until("the revocation", func() bool { return a.version() == 0 })
+	a.until("the end of the standing request", func() bool {
+		s, err := a.admin.Status(t.Context())
+		return err == nil && s.Standing == 1
+	})
 	a.propose(authority.KindKeyEnable, authority.KeyRef{ID: a.key, Reason: "test"})
 	a.propose(authority.KindKeyRotate, authority.KeyRef{ID: a.key})
 	a.propose(authority.KindKeyRotate, authority.KeyRef{ID: other})

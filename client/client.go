@@ -115,8 +115,10 @@ func Dial(_ context.Context, p *Profile, o Options) (*Client, error) {
 
 func (c *Client) open() error {
 	p := c.profile
-	if err := finishRenewal(p); err != nil {
-		return fmt.Errorf("open %s: %w", p.Dir, err)
+	if p.CertFile == "" {
+		if err := identity.Finish(p.Dir, p.Client); err != nil {
+			return fmt.Errorf("open %s: %w", p.Dir, err)
+		}
 	}
 	if err := c.kept.LoadPins(p.pins()); err != nil {
 		return err
@@ -147,8 +149,8 @@ func (c *Client) open() error {
 	return err
 }
 
-// Close forgets all keys. Streams that were begun go on; new calls fail with
-// ErrClosed.
+// Close forgets all keys and, for a second at most, tries to tell the servers that
+// gave them. Streams that were begun go on; new calls fail with ErrClosed.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	closed := c.closed
@@ -166,6 +168,7 @@ func (c *Client) Close() error {
 	c.cache.Close()
 	c.waiting.Close()
 	c.tasks.Wait()
+	c.bye()
 	c.net.Close()
 	return c.receipt.Prune()
 }

@@ -227,10 +227,10 @@ func (d *draft) certify(ctx context.Context, n *ways.Network) error {
 		return err
 	}
 	defer secret.Wipe(keyPEM)
-	if err := keep.WriteFile(filepath.Join(d.Path(), fileKey), keyPEM); err != nil {
+	if err := keep.WriteFile(filepath.Join(d.Path(), identity.FileKey), keyPEM); err != nil {
 		return err
 	}
-	return keep.WriteFile(filepath.Join(d.Path(), fileCert), identity.FormatChain(got.Chain))
+	return keep.WriteFile(filepath.Join(d.Path(), identity.FileCert), identity.FormatChain(got.Chain))
 }
 
 // adopt makes a profile for a certificate of somebody else's CA: the files must

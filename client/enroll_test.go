@@ -273,12 +273,12 @@ func TestOutsideCertificate(t *testing.T) {
 // TestRenewal: by itself after two thirds of the lifetime, with a new key.
 func TestRenewal(t *testing.T) {
 	w := newWorld(t)
-	before, err := os.ReadFile(filepath.Join(w.profile.Dir, fileKey))
+	before, err := os.ReadFile(filepath.Join(w.profile.Dir, identity.FileKey))
 	if err != nil {
 		t.Fatal(err)
 	}
 	same := func() bool {
-		now, err := os.ReadFile(filepath.Join(w.profile.Dir, fileKey))
+		now, err := os.ReadFile(filepath.Join(w.profile.Dir, identity.FileKey))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -325,12 +325,15 @@ func TestRenewalCrash(t *testing.T) {
 		cut  func(w *world, key, cert []byte)
 		next bool // the new pair is in use afterwards
 	}{
-		{"certificate written", func(w *world, _, cert []byte) { write(w, fileNextCert, cert) }, false},
-		{"both written", func(w *world, key, cert []byte) { write(w, fileNextCert, cert); write(w, fileNextKey, key) }, true},
+		{"certificate written", func(w *world, _, cert []byte) { write(w, identity.FileNextCert, cert) }, false},
+		{"both written", func(w *world, key, cert []byte) {
+			write(w, identity.FileNextCert, cert)
+			write(w, identity.FileNextKey, key)
+		}, true},
 		{"key moved", func(w *world, key, cert []byte) {
-			write(w, fileNextCert, cert)
-			write(w, fileNextKey, key)
-			rename(w, fileNextKey, fileKey)
+			write(w, identity.FileNextCert, cert)
+			write(w, identity.FileNextKey, key)
+			rename(w, identity.FileNextKey, identity.FileKey)
 		}, true},
 	}
 	for _, tt := range tests {

@@ -309,3 +309,62 @@ func TestStreamStops(t *testing.T) {
 type nowhere struct{}
 
 func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+
+// TestGoodbye: at its end a client tells who gave it leases that all are dropped, once
+// the keys are gone, and waits for nobody.
+func TestGoodbye(t *testing.T) {
+	w := newWorld(t)
+	two := w.domain.Server("two")
+	for name, play := range map[string]func(c *Client) int{
+		"nothing leased": func(*Client) int { return 0 },
+		"leased": func(c *Client) int {
+			if _, err := c.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			return 1
+		},
+		"lease over": func(c *Client) int {
+			if _, err := c.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			w.advance(time.Hour)
+			return 0
+		},
+	} {
+		c := w.dial(w.server, two)
+		before := len(w.server.Acks())
+		want := before + play(c)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		acks := w.server.Acks()
+		if len(acks) != want || len(two.Acks()) != 0 {
+			t.Fatalf("%s: %d goodbyes, and %d to another server", name, len(acks)-before, len(two.Acks()))
+		}
+		epoch, head := w.domain.At()
+		if last := len(acks) - 1; want > before && (!acks[last].Gone || acks[last].Epoch != epoch || acks[last].Head != head || wire.MailboxID(acks[last].Mailbox) != c.mailbox.ID()) {
+			t.Errorf("%s: %+v", name, acks[last])
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		c := w.dial()
+		if _, err := c.Encrypt(t.Context(), "payments/cards", nil, EncryptOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		reroute(c, &ways.Way{Address: "deaf", Carrier: deaf{faked{w.server}}})
+		late := time.AfterFunc(byeFor+time.Millisecond, func() { t.Error("Close waits for a server that doesn't answer") })
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		late.Stop()
+	})
+}
+
+// deaf is a way on which nothing is ever answered.
+type deaf struct{ faked }
+
+func (deaf) Introductions(ctx context.Context) ([][]byte, error) {
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}

@@ -20,8 +20,6 @@ import (
 // Names in a profile's directory.
 const (
 	fileProfile  = "profile.json"
-	fileCert     = "cert.pem"
-	fileKey      = "key.pem"
 	kindClient   = "client"
 	schema       = 1
 	maxProfile   = 64 << 10
@@ -150,7 +148,7 @@ func (p *Profile) identity() *identity.File {
 	if p.CertFile != "" {
 		return identity.New(p.Client, p.CertFile, p.KeyFile)
 	}
-	return identity.New(p.Client, filepath.Join(p.Dir, fileCert), filepath.Join(p.Dir, fileKey))
+	return identity.New(p.Client, filepath.Join(p.Dir, identity.FileCert), filepath.Join(p.Dir, identity.FileKey))
 }
 
 // pins are the ids in the profile's own list.

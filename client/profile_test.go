@@ -61,7 +61,7 @@ func TestOpenProfile(t *testing.T) {
 
 // TestDamagedProfile: what is damaged is said, and nobody is asked.
 func TestDamagedProfile(t *testing.T) {
-	for _, name := range []string{fileCert, fileKey, "members", "mark", "pins.json"} {
+	for _, name := range []string{identity.FileCert, identity.FileKey, "members", "mark", "pins.json"} {
 		w := newWorld(t)
 		w.seal("writes mark and pins")
 		for _, damage := range []string{"rot", ""} {
@@ -88,12 +88,12 @@ func TestForeignIdentity(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	copyFile(other.profile.Dir, w.profile.Dir, fileKey)
+	copyFile(other.profile.Dir, w.profile.Dir, identity.FileKey)
 	if _, err := Dial(t.Context(), w.profile, Options{Clock: w.clock}); !errors.Is(err, identity.ErrMismatch) {
 		t.Errorf("another key: %v", err)
 	}
-	copyFile(second.Dir, w.profile.Dir, fileKey)
-	copyFile(second.Dir, w.profile.Dir, fileCert)
+	copyFile(second.Dir, w.profile.Dir, identity.FileKey)
+	copyFile(second.Dir, w.profile.Dir, identity.FileCert)
 	if _, err := Dial(t.Context(), w.profile, Options{Clock: w.clock}); err == nil {
 		t.Error("another client's certificate is used")
 	}

@@ -223,6 +223,17 @@ func TestKeyServerRevokes(t *testing.T) {
 	_, _, err = app.Decrypt(ctx, sealed, expect)
 	r.must(err)
 
+	// Another one that held the key, and has ended, is not waited for.
+	other := r.client("other")
+	r.allow("spiffe://acme/workload/other", "payments/cards")
+	_, _, err = other.Decrypt(ctx, sealed, expect)
+	r.must(err)
+	r.must(other.Close())
+	r.propose(authority.KindClientRevoke, authority.Subject{Client: "spiffe://acme/workload/other", Reason: "test"})
+	if s, err := r.admin.Revocation(ctx, wire.Epoch{}, "client:spiffe://acme/workload/other", 0); err != nil || s.Holders != 0 || !s.Done {
+		t.Errorf("a client that said goodbye holds something: %+v, %v", s, err)
+	}
+
 	r.propose(authority.KindClientRevoke, authority.Subject{Client: "spiffe://acme/workload/app", Reason: "test"})
 	r.must(app.Refresh(ctx))
 	if _, _, err = app.Decrypt(ctx, sealed, expect); !errors.Is(err, client.ErrRevoked) || !isDenied(err) {

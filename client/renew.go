@@ -9,23 +9,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"claviger/client/internal/identity"
-	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/client/internal/ways"
-	"claviger/internal/secret"
-)
-
-// A renewal writes key and certificate under these names first, then renames the
-// key, then the certificate. finishRenewal ends what a crash left half done.
-const (
-	fileNextKey  = "next-key.pem"
-	fileNextCert = "next-cert.pem"
 )
 
 // renewPause is how soon a renewal that failed is tried again.
@@ -63,62 +51,11 @@ func (c *Client) Renew(ctx context.Context) error {
 	if got.Reason != "" {
 		return &DeniedError{Client: c.profile.Client, Operation: "renew", Reason: got.Reason}
 	}
-	if err := c.writeRenewal(key, got.Chain); err != nil {
+	if err := identity.Replace(c.profile.Dir, key, got.Chain); err != nil {
 		return fmt.Errorf("renew certificate: %w", err)
 	}
 	c.net.Refresh()
 	return nil
-}
-
-func (c *Client) writeRenewal(key *ecdsa.PrivateKey, chain [][]byte) error {
-	keyPEM, err := identity.FormatKey(key)
-	if err != nil {
-		return err
-	}
-	defer secret.Wipe(keyPEM)
-	dir := c.profile.Dir
-	return keep.Locked(dir, func() error {
-		if err := keep.WriteFile(filepath.Join(dir, fileNextCert), identity.FormatChain(chain)); err != nil {
-			return err
-		}
-		if err := keep.WriteFile(filepath.Join(dir, fileNextKey), keyPEM); err != nil {
-			return err
-		}
-		return installRenewal(dir)
-	})
-}
-
-// installRenewal puts the next key and certificate in place.
-func installRenewal(dir string) error {
-	err := os.Rename(filepath.Join(dir, fileNextKey), filepath.Join(dir, fileKey))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(filepath.Join(dir, fileNextCert), filepath.Join(dir, fileCert)); err != nil {
-		return err
-	}
-	return keep.SyncDir(dir)
-}
-
-// finishRenewal completes a renewal that a crash cut short. Without the next
-// key, which is written last and moved first, either nothing happened yet or
-// only the certificate is left to move: its key says which.
-func finishRenewal(p *Profile) error {
-	if _, err := os.Stat(filepath.Join(p.Dir, fileNextCert)); p.CertFile != "" || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return keep.Locked(p.Dir, func() error {
-		next := filepath.Join(p.Dir, fileNextCert)
-		for _, key := range []string{fileNextKey, fileKey} {
-			if _, err := identity.Load(next, filepath.Join(p.Dir, key), p.Client); err == nil {
-				return installRenewal(p.Dir)
-			}
-		}
-		if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("finish renewal: %w", err)
-		}
-		return nil
-	})
 }
 
 // renewIfDue renews in passing. That it fails stops nobody: the certificate at

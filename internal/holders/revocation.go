@@ -277,16 +277,42 @@ func (t *Table) Acked(mailbox wire.Hash, epoch wire.Epoch, at int64) (known bool
 	return true
 }
 
+// Gone takes the word of whoever owns the mailbox that its holder has ended at a time
+// (Unix milliseconds) and holds nothing any more, of whatever epoch. The rest is as
+// with Acked.
+func (t *Table) Gone(mailbox wire.Hash, at int64) (known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now().UnixMilli()
+	if mailbox.IsZero() || len(t.mailboxes[mailbox]) == 0 {
+		return false
+	}
+	for _, hd := range slices.Clone(t.mailboxes[mailbox]) {
+		for _, r := range t.tracked {
+			t.dim(r, hd, at, now)
+		}
+		for _, l := range hd.leases {
+			t.drop(l)
+		}
+	}
+	return true
+}
+
+// dim takes a holder's word that it went dark for a revocation.
+func (t *Table) dim(r *revocation, hd *holder, at, now int64) {
+	if b := r.lit[hd]; b != nil && b.acked == 0 && r.takenBack == 0 {
+		// Security: the time is the holder's claim.
+		b.acked = min(max(at, r.at), now)
+		t.settleBeam(r, b, now)
+	}
+}
+
 func (t *Table) ack(hd *holder, epoch wire.Epoch, at, now int64) {
 	for _, r := range t.tracked {
 		if r.epoch.Compare(epoch) > 0 || r.takenBack != 0 {
 			continue
 		}
-		if b := r.lit[hd]; b != nil && b.acked == 0 {
-			// Security: the time is the holder's claim.
-			b.acked = min(max(at, r.at), now)
-			t.settleBeam(r, b, now)
-		}
+		t.dim(r, hd, at, now)
 		for _, l := range hd.leases {
 			if l.epoch.Compare(r.epoch) < 0 && r.means(l.ids) {
 				t.drop(l)

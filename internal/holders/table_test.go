@@ -373,6 +373,34 @@ func TestAckIsForItsMailbox(t *testing.T) {
 	}
 }
 
+// TestGone: who has ended holds nothing, revoked or not; what it is granted later
+// counts all the same.
+func TestGone(t *testing.T) {
+	k := newKit(t, holders.Options{})
+	for n := range 3 {
+		k.give(holder(n), k.lease(1), k.lease(2))
+	}
+	first := k.move(order(1))
+	start := k.now()
+	k.clock.Advance(time.Second)
+	if k.Gone(holder(7).Mailbox, k.now()) || k.Gone(wire.Hash{}, k.now()) {
+		t.Error("a mailbox that holds nothing is known")
+	}
+	if !k.Gone(holder(1).Mailbox, start+1e9) || !k.Gone(holder(2).Mailbox, start-1e9) || k.Holders() != 1 {
+		t.Errorf("%d holders are left", k.Holders())
+	}
+	if r := k.report(first); r.Dark != 2 || r.Acknowledged != 2 || r.Last != time.Second || r.P50 != 0 || len(r.Lit) != 1 || r.Lit[0].Holder != holder(0) {
+		t.Errorf("%+v", r)
+	}
+	if r := k.report(k.move(order(2))); r.Holders != 1 || r.Lit[0].Holder != holder(0) {
+		t.Errorf("who has ended is waited for: %+v", r)
+	}
+	k.Record(holder(1), first, []holders.Lease{k.lease(3)})
+	if r := k.report(k.move(order(3))); r.Holders != 1 || r.Dark != 0 {
+		t.Errorf("a grant that came later is not counted: %+v", r)
+	}
+}
+
 // TestLateGrantToWhoHasHeard: a grant of before that comes after the word can't be
 // used by who has heard.
 func TestLateGrantToWhoHasHeard(t *testing.T) {

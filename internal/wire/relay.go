@@ -74,6 +74,7 @@ type Ack struct {
 	Head       Hash
 	At         int64 // Unix milliseconds in server time, as the holder reckons it: when the last of them was dropped
 	NotAfter   int64 // Unix milliseconds, at most 60 s ahead
+	Gone       bool  // the holder has ended: it has dropped every lease, revoked or not
 }
 
 // ParseAck reads the signed acknowledgement and verifies it with the mailbox key

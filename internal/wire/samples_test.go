@@ -143,7 +143,7 @@ func samples() []sample {
 		}, wire.MaxMailboxRequest, withMailbox(wire.TypeMailboxRequest, wire.ParseMailboxRequest)},
 		{"acknowledgement", wire.TypeAck, &wire.Ack{
 			Type: wire.TypeAck, Domain: domain, Mailbox: publicOf("mailbox"), Descriptor: hash(50), Epoch: epoch, Head: hash(51),
-			At: 1_777_777_777_777, NotAfter: 1_777_777_777_777,
+			At: 1_777_777_777_777, NotAfter: 1_777_777_777_777, Gone: true,
 		}, wire.MaxAck, withMailbox(wire.TypeAck, wire.ParseAck)},
 		{"delivery", "", &wire.Delivery{Correlation: pattern(52, 32), Data: []byte("sealed")}, wire.MaxDelivery, ignore(wire.ParseDelivery)},
 		{"trouble", wire.TypeTrouble, &wire.Trouble{Type: wire.TypeTrouble, Status: 429, Code: "busy", Message: "try again", RetryAfter: 1},

@@ -2,8 +2,9 @@
 
 // Package identity is a client's certificate and private key in files: [File] reads
 // them again when they change, [Load] reads and checks them once, [FormatKey] and
-// [FormatChain] write them. A key must belong to its certificate, and that must name
-// the client; whether a server accepts it is the server's to say.
+// [FormatChain] write them, [Replace] and [Finish] put new ones in their place. A key
+// must belong to its certificate, and that must name the client; whether a server
+// accepts it is the server's to say.
 //
 // The private key lies on the Go heap while it is used.
 package identity

@@ -16,7 +16,7 @@ const (
 	AckRefused = "refused"
 )
 
-// Ack takes a verified acknowledgement: see holders.Table.Acked. With an error it
+// Ack takes a verified acknowledgement: see holders.Table.Acked and Gone. With an error it
 // is refused.
 func (h *Holding) Ack(ack *wire.Ack) (outcome string, err error) {
 	known, left := false, ack.NotAfter-h.o.Clock.Now().UnixMilli()
@@ -32,7 +32,13 @@ func (h *Holding) Ack(ack *wire.Ack) (outcome string, err error) {
 		return AckRefused, fmt.Errorf("%w: of no record of this log", wire.ErrMalformed)
 	}
 	h.Hear(ack.Epoch)
-	if !h.table.Acked(wire.MailboxID(ack.Mailbox), ack.Epoch, ack.At) {
+	mailbox, taken := wire.MailboxID(ack.Mailbox), false
+	if ack.Gone {
+		taken = h.table.Gone(mailbox, ack.At)
+	} else {
+		taken = h.table.Acked(mailbox, ack.Epoch, ack.At)
+	}
+	if !taken {
 		return AckUnknown, nil
 	}
 	return AckTaken, nil

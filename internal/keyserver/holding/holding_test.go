@@ -220,6 +220,21 @@ func TestOtherServers(t *testing.T) {
 			{KeyID: k.key, Version: 2, Decision: wire.DecisionDenied},
 		},
 	})
+	other := make([]byte, ed25519.PublicKeySize)
+	other[0]++
+	h.Gave(wire.MailboxID(other), &wire.Grant{
+		Client: "spiffe://acme/workload/other", Epoch: k.epoch(), Issued: k.clock.Now().UnixMilli(), Items: []wire.GrantItem{
+			{KeyID: k.key, Version: 1, Decision: wire.DecisionAllowed, Lease: 1800, Staleness: 60, Revocation: []wire.RevocationID{{1}}},
+		},
+	})
+	bye := &wire.Ack{Mailbox: other, Epoch: k.epoch(), At: k.clock.Now().UnixMilli(), NotAfter: k.clock.Now().Add(time.Minute).UnixMilli(), Gone: true}
+	k.log.View(func(s *authority.State) { bye.Domain, bye.Head = s.Members.Domain, s.Head })
+	if outcome, err := h.Ack(bye); outcome != holding.AckTaken || err != nil || h.Holders() != 1 {
+		t.Fatalf("%d holders after one has ended: %v, %v", h.Holders(), outcome, err)
+	}
+	if outcome, err := h.Ack(bye); outcome != holding.AckUnknown || err != nil {
+		t.Errorf("its second word: %v, %v", outcome, err)
+	}
 	k.append(authority.KindKeyDisable, authority.KeyRef{ID: k.key}, k.admin)
 	q := holding.Question{Of: "key:" + k.key.String()}
 	r, err := h.Watch(t.Context(), q, 0)
