@@ -3,19 +3,25 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"claviger/client"
 	"claviger/internal/admin"
 )
 
-// holder creates a key that app1 has used.
+// holder creates a key that app1 has used, in a process that then lost its way to the
+// server: it ended without a goodbye.
 func (d *domain) holder(t *testing.T, key string, settings ...string) {
 	t.Helper()
 	d.ok("alice", append([]string{"key", "create", key, "--allow", "app1"}, settings...)...)
@@ -23,11 +29,56 @@ func (d *domain) holder(t *testing.T, key string, settings ...string) {
 		d.ok("alice", "client", "invite", "app1", "-o", d.home.path("app1.invite"))
 		d.ok("app1", "client", "enroll", d.home.path("app1.invite"))
 	}
-	plain := d.home.path("plain")
-	if err := os.WriteFile(plain, []byte("hello"), 0o600); err != nil {
+	p, err := client.OpenProfile(d.profile("app1"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	d.ok("app1", "encrypt", "--key", key, "-o", d.home.path(strings.ReplaceAll(key, "/", "-")), plain)
+	var cut func()
+	p.Addresses[0], cut = forward(t, p.Addresses[0])
+	defer cut()
+	c, err := client.Dial(t.Context(), p, client.Options{AllowDemo: p.Demo})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Encrypt(t.Context(), key, []byte("hello"), client.EncryptOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	cut()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// forward leads connections to an address until it is cut.
+func forward(t *testing.T, to string) (address string, cut func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			context.AfterFunc(ctx, func() { in.Close(); out.Close() })
+			all.Go(func() { _, _ = io.Copy(in, out) })
+			all.Go(func() { _, _ = io.Copy(out, in) })
+		}
+	})
+	return l.Addr().String(), func() {
+		stop()
+		l.Close()
+		all.Wait()
+	}
 }
 
 func TestRevokeMeasures(t *testing.T) {
@@ -94,6 +145,15 @@ func TestDrill(t *testing.T) {
 	d.holder(t, "canary/slow", "--tag", "canary=yes")
 	d.fails(ExitFailure, "the time is up", "alice", "revoke", "--drill", "canary/slow", "--timeout", "1s")
 	enabled("canary/slow")
+
+	// A command that ends in order says so, and nobody waits for it.
+	d.ok("alice", "key", "create", "canary/polite", "--tag", "canary=yes", "--allow", "app1")
+	plain := d.home.path("plain")
+	if err := os.WriteFile(plain, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.ok("app1", "encrypt", "--key", "canary/polite", "-o", d.home.path("polite"), plain)
+	d.fails(ExitFailure, "nobody held the key", "alice", "revoke", "--drill", "canary/polite")
 
 	// A lease that ends by itself soon; on a slow machine the first ones may have
 	// ended before the drill began.
