@@ -91,6 +91,7 @@ func run(b *testing.B, against func(*rig) (temper, int)) {
 		least, most := g.never(report)
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(float64(report.Acknowledged), "acks")
+		b.ReportMetric(report.Told.Sub(report.At).Seconds(), "told-s")
 		b.ReportMetric(report.P50, "p50-s")
 		b.ReportMetric(report.P99, "p99-s")
 		b.ReportMetric(report.Last, "last-s")

@@ -16,12 +16,13 @@ const (
 	cpuSpan             // processor time of the server for one
 	cpuRate             // so many for a second of the server's processor time
 	welch               // Welch's t of two classes of input, without its sign
+	lag                 // time that 99 in 100 don't exceed
 )
 
 // units are those of the benchmarks that the forms are made from.
 var units = map[form]string{
 	speed: "MB/s", span: "ns/op", rate: "ns/op", size: "MiB-RSS", ownSize: "MiB-own", cpuSpan: "cpu-ns/op", cpuRate: "cpu-ns/op",
-	welch: "|t|",
+	welch: "|t|", lag: "p99-ms",
 }
 
 // row is one line of the table: what it says, and the benchmark behind it.
@@ -59,6 +60,16 @@ var rows = []row{
 	{"Key server, parts", "leaf key of a version not in the cache", "./internal/hierarchy", "LeafCold", span, "", ""},
 	{"Key server, parts", "durable audit leaf, 64 callers", "./internal/audit", "Enter/64", rate, "", ""},
 	{"Key server, parts", "verify a client's signed request", "./internal/authn", "VerifyRequest", span, "", ""},
+
+	{"Relay; who asks, the relay and a stand-in for the server share the processors", "exchanges of 3 KiB each way over 100 connections", "./internal/relay", "RoundTrips", rate, "", ""},
+	{"Relay; who asks, the relay and a stand-in for the server share the processors", "99 in 100 of them within", "./internal/relay", "RoundTrips", lag, "", ""},
+	{"Relay; who asks, the relay and a stand-in for the server share the processors", "exchanges for a second of processor time, of all three", "./internal/relay", "RoundTrips", cpuRate, "", ""},
+	{"Relay; who asks, the relay and a stand-in for the server share the processors", "a parcel of 8 KiB kept, synced", "./internal/relay", "Parcels", rate, "", ""},
+
+	{"Relay, a process of its own, from its files to ready", "start with nothing at rest", "./test/bench", "RelayStart/0-parcels", span, "", ""},
+	{"Relay, a process of its own, from its files to ready", "memory then", "./test/bench", "RelayStart/0-parcels", size, "", ""},
+	{"Relay, a process of its own, from its files to ready", "start with 100,000 parcels of 2 KiB", "./test/bench", "RelayStart/100000-parcels", span, "", ""},
+	{"Relay, a process of its own, from its files to ready", "memory then", "./test/bench", "RelayStart/100000-parcels", size, "", ""},
 
 	{"Key server, from its files to ready", "start with 1 key", "./test/bench", "Start/keys=1", span, "", ""},
 	{"Key server, from its files to ready", "memory then", "./test/bench", "Start/keys=1", size, "", ""},
@@ -115,6 +126,8 @@ func (f form) show(v float64) string {
 	switch {
 	case f == welch:
 		return fmt.Sprintf("t = %.1f", v)
+	case f == lag:
+		return span.show(v * 1e6)
 	case f == speed:
 		return fmt.Sprintf("%s MB/s", digits(v))
 	case f == size || f == ownSize:
