@@ -102,7 +102,7 @@ func TestScenario35_OldPolicy(t *testing.T) {
 	w.refuses(w.Dial(w.app1, mole.Address), cards, client.ErrRollback)
 	w.relay.Honest()
 	w.denied(w.Dial(w.app1), cards, "no policy allows it")
-	if n := w.Decisions(wire.DecisionDenied, appOne, cards); n != 2 {
+	if n := w.Decisions(wire.DecisionDenied, appOne, cards); n < 2 { // and those of clients that look ahead
 		t.Errorf("%d denials were recorded, want 2", n)
 	}
 }
