@@ -43,7 +43,7 @@ func (c *Client) isFresh(l *leases.Lease) bool {
 // Security: what came ahead of need may have been held back by whoever carried it,
 // so it doesn't vouch for itself (T-16).
 func (c *Client) wordOn(l *leases.Lease) time.Duration {
-	age, ok := c.view.Age(l.Epoch)
+	age, ok := c.view.Age(l.Epoch, l.Head)
 	switch {
 	case l.Ahead && !ok:
 		return math.MaxInt64
@@ -165,7 +165,7 @@ func (c *Client) accept(answer *trust.Answer, index int, ask leases.Ask) (*lease
 	}
 	c.endLater(time.Duration(item.Lease)*time.Second - c.view.Elapsed(answer))
 	l := leases.New(leases.Terms{
-		Item: item.GrantItem, Epoch: answer.Epoch, Server: answer.Server, Grant: wire.Sum("receipt", answer.Grant),
+		Item: item.GrantItem, Epoch: answer.Epoch, Head: answer.Head, Server: answer.Server, Grant: wire.Sum("receipt", answer.Grant),
 		Age: func() time.Duration { return c.view.Elapsed(answer) }, Ahead: answer.Ahead,
 	}, key)
 	c.remember(l)

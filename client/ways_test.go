@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 // board is a relay with several servers: not a direct way.
 type board struct {
+	mu    sync.Mutex // goodbyes to several servers come at once
 	faked faked
 	key   []byte // the send token that opens; nil: any
 	seen  [][]byte
@@ -35,6 +37,8 @@ func (b *board) Introductions(ctx context.Context) ([][]byte, error) {
 func (b *board) Statements(ctx context.Context) ([][]byte, error) { return b.faked.Statements(ctx) }
 
 func (b *board) Exchange(ctx context.Context, to transport.Peer, sealed []byte) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.seen, b.asked = append(b.seen, to.Token), append(b.asked, sealed)
 	if b.key != nil && !bytes.Equal(to.Token, b.key) {
 		return nil, &transport.Error{Address: "board", Status: 403, Code: "token", Message: "no"}

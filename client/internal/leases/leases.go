@@ -40,6 +40,7 @@ const size = 8 << 10
 type Terms struct {
 	Item   wire.GrantItem
 	Epoch  wire.Epoch // at which it was released
+	Head   wire.Hash  // of the log then
 	Server wire.ServerID
 	Grant  wire.Hash            // names the signed grant
 	Age    func() time.Duration // how long ago, at most, it was released

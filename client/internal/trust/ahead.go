@@ -47,8 +47,8 @@ func (v *View) Ahead(a *Asked, key wire.Hash, plain []byte) (out *Answer, err er
 		return nil, err
 	}
 	out = &Answer{
-		Grant: release.Grant, Epoch: grant.Epoch, Server: grant.Server, SendToken: release.SendToken, Ahead: true,
-		heard: heard{grant.Epoch, v.moment(), age},
+		Grant: release.Grant, Epoch: grant.Epoch, Head: grant.Head, Server: grant.Server, SendToken: release.SendToken, Ahead: true,
+		heard: heard{grant.Epoch, grant.Head, v.moment(), age},
 	}
 	if err = v.take(a, grant, release.Keys, out); err == nil {
 		err = v.advance(w)

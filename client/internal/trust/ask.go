@@ -134,6 +134,7 @@ type Answer struct {
 	Items  []Item
 	Grant  []byte // the signed grant: the receipt
 	Epoch  wire.Epoch
+	Head   wire.Hash
 	Server wire.ServerID
 	// SendToken opens servers' mailboxes at relays from now on; empty if the server
 	// gave none. Nobody signed it: it keeps strangers out and no more.
@@ -182,7 +183,7 @@ func (v *View) Answer(a *Asked, message []byte) (*Answer, error) {
 		return nil, err
 	}
 	out := &Answer{
-		Grant: release.Grant, Epoch: grant.Epoch, Server: grant.Server, SendToken: release.SendToken, heard: heard{epoch: grant.Epoch, at: a.sent},
+		Grant: release.Grant, Epoch: grant.Epoch, Head: grant.Head, Server: grant.Server, SendToken: release.SendToken, heard: heard{epoch: grant.Epoch, head: grant.Head, at: a.sent},
 	}
 	if err := v.take(a, grant, release.Keys, out); err != nil {
 		out.Wipe()
@@ -206,7 +207,7 @@ func (v *View) believe(w word, a *Asked, issued int64) error {
 		return err
 	}
 	v.anchors[a.peer.Server] = anchor{issued: issued, sent: a.sent}
-	v.answered = v.fresher(v.answered, heard{epoch: w.epoch, at: a.sent})
+	v.answered = v.fresher(v.answered, heard{epoch: w.epoch, head: w.head, at: a.sent})
 	return nil
 }
 

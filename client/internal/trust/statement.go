@@ -91,7 +91,7 @@ func (v *View) Statement(signed []byte) error {
 	if err := v.checkpoint(st, w); err != nil {
 		return err
 	}
-	v.told = v.fresher(v.told, heard{st.Epoch, v.moment(), age})
+	v.told = v.fresher(v.told, heard{st.Epoch, st.Head, v.moment(), age})
 	// Of one epoch, a later statement may list less: what has run out by then.
 	if v.news == nil || v.news.epoch.Compare(st.Epoch) <= 0 {
 		v.news = newNews(st)

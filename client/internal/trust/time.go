@@ -81,11 +81,17 @@ func (v *View) Now() time.Time {
 	return time.UnixMilli(v.estimate(wire.ServerID{}))
 }
 
-// heard is when, at the latest, some server vouched for the state of an epoch.
+// heard is when, at the latest, some server vouched for a state of the domain.
 type heard struct {
 	epoch wire.Epoch
+	head  wire.Hash
 	at    moment
 	age   time.Duration // at that moment
+}
+
+// is reports whether h speaks of this very state; what was never heard doesn't.
+func (h heard) is(epoch wire.Epoch, head wire.Hash) bool {
+	return h.epoch == epoch && h.head == head && epoch.Position != 0
 }
 
 func (v *View) age(h heard) time.Duration { return h.age + v.since(h.at) }
@@ -100,26 +106,25 @@ func (v *View) fresher(h, next heard) heard {
 }
 
 // Age is how long ago, at most, some server last vouched that what was released at
-// the given epoch is not revoked, leaving aside the release itself. ok is false if
-// none has.
+// the given epoch and head is not revoked, leaving aside the release itself. ok is
+// false if none has.
 //
 // Security: an answer shows its epoch and not what was revoked on the way there.
-// It counts only as far as a statement, or the release in question, has shown
-// that; else who keeps asking for other keys would never miss a statement that
-// somebody holds back (T-16).
-func (v *View) Age(released wire.Epoch) (age time.Duration, ok bool) {
+// It counts for its own state, and for an earlier one if a statement of its state
+// has shown that; else who keeps asking for other keys would never miss a statement
+// that somebody holds back (T-16). Of one epoch, words on another head are of
+// another history, and no word on this one.
+func (v *View) Age(epoch wire.Epoch, head wire.Hash) (age time.Duration, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	known := released
-	if v.told.epoch.Compare(released) >= 0 && v.told.epoch.Position != 0 {
-		known, age, ok = v.told.epoch, v.age(v.told), true
+	told := v.told.epoch.Compare(epoch) > 0 || v.told.is(epoch, head)
+	if told {
+		age, ok = v.age(v.told), true
 	}
-	a := v.answered
-	if a.epoch.Position == 0 || a.epoch.Compare(released) < 0 || a.epoch.Compare(known) > 0 {
-		return age, ok
-	}
-	if at := v.age(a); !ok || at < age {
-		return at, true
+	if v.answered.is(epoch, head) || told && v.answered.is(v.told.epoch, v.told.head) {
+		if at := v.age(v.answered); !ok || at < age {
+			return at, true
+		}
 	}
 	return age, ok
 }
