@@ -117,10 +117,10 @@ func tricks() map[string]struct {
 	}
 }
 
-// Scenario 61, of messages as a whole: dropped, doubled, reordered, crossed, changed
+// TestWholeMessages is scenario 61 of messages as a whole: dropped, doubled, reordered, crossed, changed
 // between relay and server. What comes of it is an error or the right key, and all is
 // well again with an honest relay.
-func TestScenario61_WholeMessages(t *testing.T) {
+func TestWholeMessages(t *testing.T) {
 	t.Parallel()
 	w := newWorldBy(t, relayed)
 	honest := w.Dial(w.app1)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package scenario holds the product against the numbered attacks that its design
-// answers: a real client and a real server over TLS, with somebody hostile
-// between, beside or behind them. Each test is named after its scenario; the list
-// is complete for the scenarios that numbers_test.go names.
+// answers: a real client and a real server, at its own port or at a relay, with
+// somebody hostile between, beside or behind them. Each test is named after its
+// scenario; source_test.go lists those that have to be here.
 package scenario
 
 import (

@@ -251,7 +251,7 @@ func TestScenario78_SupplyChain(t *testing.T) {
 }
 
 // numbers are the scenarios that this package has to show.
-var numbers = [][2]int{{1, 27}, {33, 34}, {46, 60}, {68, 71}, {73, 73}, {75, 78}}
+var numbers = [][2]int{{1, 27}, {33, 71}, {73, 73}, {75, 78}}
 
 // TestEveryScenario holds that none of them is missing, and that each is there once.
 func TestEveryScenario(t *testing.T) {
