@@ -3,6 +3,7 @@
 package authority
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -68,14 +69,14 @@ func everything(k *kit) {
 	k.do(KindKeyDisable, KeyRef{ID: keyID(1)}, k.s1)
 	k.do(KindKeyEnable, KeyRef{ID: keyID(1)}, k.ann)
 	k.do(KindInviteRule, InviteRule{Admin: "cyd", Prefix: "ci/"}, k.ann, k.bob)
-	k.do(KindInvite, Invite{ID: wire.BodyID{7}, Client: client("ci/x"), Key: make([]byte, 32), Expires: k.clock.Now().Add(time.Hour).UnixMilli()}, k.cyd)
-	k.do(KindEnrolled, Enrolled{Invite: wire.BodyID{7}, Client: client("ci/x"), NotAfter: 9}, k.s1)
+	k.do(KindInvite, Invite{ID: wire.BodyID{7}, Client: client("ci/x"), Key: bytes.Repeat([]byte{7}, 32), Expires: k.clock.Now().Add(time.Hour).UnixMilli()}, k.cyd)
+	k.do(KindEnrolled, Enrolled{Invite: wire.BodyID{7}, Client: client("ci/x"), Key: wire.Hash{5}, NotAfter: 9}, k.s1)
 	k.do(KindClientRevoke, Subject{Client: client("ci/x")}, k.s1)
 	k.do(KindKeyDestroy, Destroy{ID: keyID(1), Number: 1}, k.ann, k.bob)
 	k.do(KindErasure, Erasure{Epoch: 1, Versions: []VersionRef{{ID: keyID(1), Number: 1}}, Segments: []SegmentChange{{Old: [16]byte{1}, New: [16]byte{2}}}, Switch: []byte("sw")}, k.s1)
-	k.do(KindReceipt, Receipt{Server: k.s1.id(), Epoch: 1, NextKey: make([]byte, wire.PublicKeySize)}, k.s1)
-	k.do(KindBackup, Backup{ID: wire.BodyID{9}, Server: k.s1.id(), ErasureEpoch: 1}, k.s1)
-	k.do(KindAnchor, Anchor{Server: k.s1.id(), Checkpoint: wire.Checkpoint{Size: 4}}, k.s1)
+	k.do(KindReceipt, Receipt{Server: k.s1.id(), Epoch: 1, ID: [16]byte{6}, Waiting: true, NextKey: bytes.Repeat([]byte{6}, wire.PublicKeySize)}, k.s1)
+	k.do(KindBackup, Backup{ID: wire.BodyID{9}, Server: k.s1.id(), ErasureEpoch: 1, HoldsEEK: true}, k.s1)
+	k.do(KindAnchor, Anchor{Server: k.s1.id(), Checkpoint: wire.Checkpoint{Log: 1, Size: 4, Root: wire.Hash{8}}}, k.s1)
 	k.do(members.KindRestore, members.Restore{Generation: 2, Epoch: k.state().Epoch, Head: k.state().Head}, k.ann, k.bob)
 }
 

@@ -26,8 +26,7 @@
 // # What it deliberately does not do
 //
 // It reads no policy, no certificate and no erasure switch: a key server looks
-// into those before it proposes them. It keeps no snapshot: a start replays
-// everything. It decides nothing about requests.
+// into those before it proposes them. It decides nothing about requests.
 //
 // # Threats
 //

@@ -78,21 +78,25 @@ func Found(link wire.Link, entry []byte) (*State, error) {
 		return nil, fmt.Errorf("%w: the first record is no genesis", ErrLog)
 	}
 	head := link.Hash()
-	s := &State{
-		Members: m, Epoch: first, Head: head, Time: link.Time, Policy: &PolicySet{Hash: PolicyHash(nil)},
-		keys: keyring.New(), clients: map[string]*Client{},
-		invites: map[wire.BodyID]*InviteState{}, inviteRule: map[string][]string{},
-		anchors: map[wire.ServerID]wire.Checkpoint{}, receipts: map[wire.ServerID]Receipt{},
-		confirmed: map[wire.Hash]bool{}, applied: map[wire.BodyID]int64{}, objects: map[string]wire.Hash{},
-		Announced: members.Announced{}, joinedIn: map[wire.ServerID]uint64{}, heads: []wire.Hash{head},
-		membersAt: 1, forgetAt: forgetFrom, rules: Table(),
-	}
+	s := newState()
+	s.Members, s.Epoch, s.Head, s.Time, s.Policy = m, first, head, link.Time, &PolicySet{Hash: PolicyHash(nil)}
+	s.heads, s.membersAt, s.forgetAt = []wire.Hash{head}, 1, forgetFrom
 	signed, err := wire.ParseSigned(wire.TypeBody, entry, wire.MaxBody)
 	if err != nil {
 		return nil, err
 	}
 	s.confirm(signed)
 	return s, nil
+}
+
+// newState is a state of no record.
+func newState() *State {
+	return &State{
+		keys: keyring.New(), clients: map[string]*Client{}, invites: map[wire.BodyID]*InviteState{},
+		inviteRule: map[string][]string{}, anchors: map[wire.ServerID]wire.Checkpoint{}, receipts: map[wire.ServerID]Receipt{},
+		confirmed: map[wire.Hash]bool{}, applied: map[wire.BodyID]int64{}, objects: map[string]wire.Hash{},
+		Announced: members.Announced{}, joinedIn: map[wire.ServerID]uint64{}, rules: Table(),
+	}
 }
 
 // PolicyHash names a policy set by its source.

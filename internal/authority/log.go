@@ -7,12 +7,14 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"claviger/internal/authority/ahead"
 	"claviger/internal/authority/atrest"
+	"claviger/internal/authority/snapshot"
 	"claviger/internal/clock"
 	"claviger/internal/members"
 	"claviger/internal/secret"
@@ -36,21 +38,22 @@ const (
 	batchSize  = 4 << 20          // bytes of records that are opened before they are folded
 )
 
-// Options of a Log. All but Server, Signer, HeadPath, Namer, Accept and Fresh
-// are required.
+// Options of a Log. All but Server, Signer, HeadPath, Namer, Accept, Fresh and
+// Logger are required.
 type Options struct {
 	Store     store.Store
 	Domain    wire.DomainID // the pin
 	BodySeal  *secret.Bytes // root-derived, 32 bytes: seals bodies
 	SlotSeal  *secret.Bytes // root-derived: seals pending bodies
-	LocalSeal *secret.Bytes // root-derived: seals the head file
-	HeadPath  string        // head file; "" keeps none (tests and tools that only read)
+	LocalSeal *secret.Bytes // root-derived: seals the head file and the snapshot
+	HeadPath  string        // head file, and with ".snapshot" the snapshot; "" keeps none (tests and tools that only read)
 	Server    wire.ServerID // who appends
 	Signer    crypto.Signer // the server's signing key
 	Clock     clock.Clock
 	Namer     RevocationNamer // client → revocation id
 	Accept    []byte          // a quorum-signed AcceptRollback, if people decided so
 	Fresh     bool            // set by init: no head file is expected yet
+	Logger    *slog.Logger    // nil: none
 }
 
 // Log is the authority log of one domain, replayed and verified. It is safe for
@@ -61,6 +64,7 @@ type Log struct {
 	bodies  atrest.Box
 	pending atrest.Box
 	head    atrest.File
+	keeper  snapshot.Keeper
 
 	keys atomic.Pointer[ahead.Keys] // of the newest members: whose signatures can be verified ahead
 
@@ -69,6 +73,7 @@ type Log struct {
 
 	mu      sync.RWMutex // the fields below; only a holder of writing changes them
 	state   *State
+	trail   snapshot.Trail // of the records up to the state's
 	changed chan struct{}
 	broken  error
 }
@@ -87,8 +92,9 @@ func Create(ctx context.Context, o Options, genesis []byte) (*Log, error) {
 	if state.Members.Domain != o.Domain {
 		return nil, fmt.Errorf("%w: the genesis is another domain's", ErrLog)
 	}
-	l.state = state
-	if err := o.Store.Append(ctx, 0, l.bodies.SealRecord(link, genesis)); err != nil {
+	record := l.bodies.SealRecord(link, genesis)
+	l.state, l.trail = state, l.trail.Next(record)
+	if err := o.Store.Append(ctx, 0, record); err != nil {
 		return nil, fmt.Errorf("write genesis: %w", err)
 	}
 	l.ready = true
@@ -96,9 +102,11 @@ func Create(ctx context.Context, o Options, genesis []byte) (*Log, error) {
 }
 
 // Open replays and verifies the whole log and returns it, or says what is wrong
-// with it.
+// with it. What this server verified before, and the store still holds byte for
+// byte, comes from its snapshot.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	l := newLog(o)
+	l.restore(ctx)
 	if err := l.catchUp(ctx); err != nil {
 		return nil, err
 	}
@@ -109,15 +117,25 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	l.ready = true
-	return l, l.remember()
+	if err := l.remember(); err != nil {
+		return l, err
+	}
+	l.saveLater()
+	return l, nil
 }
 
 func newLog(o Options) *Log {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	return &Log{
 		o:       o,
 		bodies:  atrest.Box{Key: o.BodySeal, Domain: o.Domain, Label: "record"},
 		pending: atrest.Box{Key: o.SlotSeal, Domain: o.Domain, Label: "pending"},
 		head:    atrest.File{Path: o.HeadPath, Box: atrest.Box{Key: o.LocalSeal, Domain: o.Domain, Label: "head"}},
+		keeper: snapshot.Keeper{Logger: o.Logger, File: snapshot.File{
+			Path: o.HeadPath + ".snapshot", Server: o.Server, Box: atrest.Box{Key: o.LocalSeal, Domain: o.Domain, Label: "snapshot"},
+		}},
 		changed: make(chan struct{}),
 	}
 }
@@ -189,7 +207,8 @@ func (l *Log) append(ctx context.Context, entry []byte) (wire.Epoch, error) {
 	if err != nil {
 		return wire.Epoch{}, err
 	}
-	err = l.o.Store.Append(ctx, l.state.Epoch.Position, l.bodies.SealRecord(link, entry))
+	record := l.bodies.SealRecord(link, entry)
+	err = l.o.Store.Append(ctx, l.state.Epoch.Position, record)
 	if err != nil && (errors.Is(err, store.ErrConflict) || !l.landed(ctx, link)) {
 		return wire.Epoch{}, fmt.Errorf("append record %d: %w", link.Epoch.Position, err)
 	}
@@ -197,6 +216,7 @@ func (l *Log) append(ctx context.Context, entry []byte) (wire.Epoch, error) {
 	defer l.mu.Unlock()
 	apply()
 	l.state.advance(link)
+	l.trail = l.trail.Next(record)
 	return link.Epoch, l.acted()
 }
 
@@ -222,6 +242,7 @@ func (l *Log) acted() error {
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})
+	l.saveLater()
 	return nil
 }
 

@@ -69,6 +69,7 @@ func (l *Log) prepare(rec store.Record) (*ahead.Record, error) {
 		return nil, err
 	}
 	r := ahead.Parse(opened.Link, opened.Entry)
+	r.Stored = rec.Data
 	if keys := l.keys.Load(); keys != nil {
 		r.Verify(*keys)
 	}
@@ -94,6 +95,7 @@ func (l *Log) fold(batch []*ahead.Record) error {
 		if err := l.take(r); err != nil {
 			return err
 		}
+		l.trail = l.trail.Next(r.Stored)
 	}
 	keys := ahead.KeysOf(l.state.Members)
 	l.keys.Store(&keys)

@@ -50,6 +50,7 @@ type State struct {
 
 // PolicySet is the policy in force.
 type PolicySet struct {
+	_      struct{} `cbor:",toarray"`
 	Source []byte
 	Hash   wire.Hash // Sum("policy", source)
 	Body   wire.Hash
@@ -57,6 +58,7 @@ type PolicySet struct {
 
 // Client is a workload's standing with the domain.
 type Client struct {
+	_        struct{} `cbor:",toarray"`
 	ID       string
 	Revoked  bool
 	Enrolled int64 // Unix milliseconds of the newest certificate, 0 if only revoked
@@ -67,12 +69,14 @@ type Client struct {
 
 // InviteState is an invite and whether it was used.
 type InviteState struct {
+	_ struct{} `cbor:",toarray"`
 	Invite
 	Used bool
 }
 
 // Void is a record that changed nothing, and why.
 type Void struct {
+	_      struct{} `cbor:",toarray"`
 	Epoch  wire.Epoch
 	Kind   string
 	Reason string

@@ -16,6 +16,7 @@ type Record struct {
 	Signed *wire.Signed // nil if Err is not
 	Body   *wire.Body   // likewise
 	Err    error        // why the entry can't be parsed
+	Stored []byte       // the record as the store holds it, if it came from there
 }
 
 // Parse reads an entry. One that can't be parsed is still a record: a void one.

@@ -23,7 +23,12 @@ type File struct {
 // Write replaces the file whole and durably: written beside, synced, renamed,
 // directory synced. After an error the file is the old one or the new one.
 func (f File) Write(plaintext, aad []byte) error {
-	if err := replace(f.Path, f.Box.Seal(plaintext, aad)); err != nil {
+	sealed := f.Box.Seal(plaintext, aad)
+	err := Replace(f.Path, func(w io.Writer) error {
+		_, err := w.Write(sealed)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("replace sealed file: %w", err)
 	}
 	return nil
@@ -50,13 +55,16 @@ func (f File) Read(aad []byte) ([]byte, error) {
 	return f.Box.Open(sealed, aad)
 }
 
-func replace(path string, data []byte) error {
+// Replace replaces a file by what write writes, whole and durably. After an
+// error, or a crash, the file is the old one or the new one; what was half
+// written lies beside it, under the name with ".new", until the next time.
+func Replace(path string, write func(io.Writer) error) error {
 	tmp := path + ".new"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
 	}

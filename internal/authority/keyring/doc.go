@@ -10,7 +10,7 @@
 //     the collector would have to follow, and unpacks it when it is asked for:
 //     [Ring.Get], [Ring.Named]. [Ring.Scan] looks at all of them and allocates
 //     nothing.
-//   - [Ring.Rows] and [Rows.Unpack] carry rows through a snapshot as they are.
+//   - [Ring.Rows], [Split] and [Ring.Add] carry rows through a snapshot as they are.
 //
 // A row is one array in deterministic CBOR, the encoding of package wire, written
 // out here by hand: with reflection, a million keys would take longer to unpack

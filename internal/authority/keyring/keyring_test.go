@@ -211,27 +211,30 @@ func TestRowsComeBack(t *testing.T) {
 	r := some(300)
 	rows := r.Rows()
 	rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-	rows.Sort()
-	back := New()
-	for part := range slices.Chunk(rows, 77) {
-		split, err := Split(part.Join())
+	back, parts := New(), 0
+	var all, again []byte
+	for part := range rows.Parts(1000) {
+		split, err := Split(part)
 		if err != nil || back.Add(split) != nil {
 			t.Fatal(err)
 		}
+		all = append(all, part...)
+		parts++
 	}
-	if !reflect.DeepEqual(back, r) {
-		t.Error("not the same keys")
+	if !reflect.DeepEqual(back, r) || parts < len(all)/2000 || parts > len(all)/1000+1 {
+		t.Errorf("not the same keys, or in %d parts of %d bytes", parts, len(all))
 	}
-	order := r.Rows()
-	order.Sort()
-	if !slices.Equal(order, rows) {
+	for part := range r.Rows().Parts(1 << 20) {
+		again = append(again, part...)
+	}
+	if !bytes.Equal(all, again) {
 		t.Error("the order of rows depends on where they were")
 	}
 }
 
 func TestBadRowsAreRefused(t *testing.T) {
 	a, b := Key{ID: wire.KeyID{1}, Name: "a"}, Key{ID: wire.KeyID{2}, Name: "b", Versions: []Version{{State: "x"}}}
-	good := Rows{pack(&a), pack(&b)}.Join()
+	good := Rows{pack(&a), pack(&b)}.join()
 	for n := range good {
 		if _, err := Split(good[:n]); err == nil && n != 0 && n != len(pack(&a)) {
 			t.Errorf("cut to %d bytes", n)
@@ -240,7 +243,7 @@ func TestBadRowsAreRefused(t *testing.T) {
 	sameName, sameID := a, a
 	sameName.ID, sameID.Name = wire.KeyID{3}, "c"
 	for what, other := range map[string]Key{"name": sameName, "id": sameID} {
-		rows, err := Split(Rows{pack(&a), pack(&other)}.Join())
+		rows, err := Split(Rows{pack(&a), pack(&other)}.join())
 		if err != nil || !errors.Is(New().Add(rows), wire.ErrMalformed) {
 			t.Errorf("two keys of one %s: %v", what, err)
 		}
@@ -263,7 +266,7 @@ func TestBadRowsAreRefused(t *testing.T) {
 func FuzzSplit(f *testing.F) {
 	f.Add([]byte{})
 	rows := some(9).Rows()
-	f.Add(rows.Join())
+	f.Add(rows.join())
 	for _, row := range rows {
 		f.Add([]byte(row))
 	}

@@ -134,11 +134,25 @@ func (r *Ring) Rows() Rows {
 	return out
 }
 
-// Sort puts rows in the order of ids.
-func (l Rows) Sort() { slices.SortFunc(l, cmp.Compare) } // the id is the first thing in which rows differ
+// Parts yields the rows in the order of ids, in parts of about size bytes that
+// [Split] reads.
+func (l Rows) Parts(size int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		slices.SortFunc(l, cmp.Compare) // the id is the first thing in which rows differ
+		for from, sum := 0, 0; from < len(l); sum = 0 {
+			to := from
+			for ; to < len(l) && sum < size; to++ {
+				sum += len(l[to])
+			}
+			if !yield(l[from:to].join()) {
+				return
+			}
+			from = to
+		}
+	}
+}
 
-// Join returns rows one after the other, as [Split] reads them.
-func (l Rows) Join() []byte {
+func (l Rows) join() []byte {
 	size := 0
 	for _, row := range l {
 		size += len(row)
@@ -150,7 +164,7 @@ func (l Rows) Join() []byte {
 	return out
 }
 
-// Split reads what Join wrote, each row to its end, or returns
+// Split reads a part, each row to its end, or returns
 // wire.ErrMalformed.
 func Split(joined []byte) ([]Row, error) {
 	var out []Row

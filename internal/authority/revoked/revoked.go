@@ -25,7 +25,8 @@ type List []Entry
 
 // Entry is one revocation.
 type Entry struct {
-	Of    string // what it revokes
+	_     struct{} `cbor:",toarray"`
+	Of    string   // what it revokes
 	ID    wire.RevocationID
 	Epoch wire.Epoch // of its record
 	Since int64      // time of its record, Unix milliseconds
