@@ -173,6 +173,23 @@ func TestCarriedAheadOfNeed(t *testing.T) {
 	}
 }
 
+// TestCarriedAheadEndsWithRun: servers keep nothing for a client that has ended.
+func TestCarriedAheadEndsWithRun(t *testing.T) {
+	a := newAhead(t)
+	kept := func() int {
+		s, err := a.admin.Status(t.Context())
+		a.must(err)
+		return s.Standing
+	}
+	if n := kept(); n != 1 {
+		t.Fatalf("%d standing requests", n)
+	}
+	a.must(a.client.Close())
+	if n := kept(); n != 0 {
+		t.Errorf("%d standing requests of a client that has ended", n)
+	}
+}
+
 // TestEvilRelay: of two relays one changes what it carries. The client reaches its
 // keys, and the log says which one it is.
 func TestEvilRelay(t *testing.T) {

@@ -29,6 +29,9 @@ func (c *Core) acknowledge(ctx context.Context, sealed []byte, id wire.Hash) ([]
 	}
 	if outcome == holding.AckTaken { // only what comes of a known mailbox takes room in the memory of repeats
 		c.seen.Verified(id, time.Duration(ack.NotAfter-c.Now().UnixMilli())*time.Millisecond)
+		if ack.Gone {
+			c.ahead.Gone(ctx, wire.MailboxID(ack.Mailbox))
+		}
 	}
 	return wire.Marshal(wire.TypeAck), nil
 }

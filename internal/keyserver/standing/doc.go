@@ -7,6 +7,7 @@
 //   - [Standing.Keep] keeps the standing part of a request that was answered.
 //   - [Standing.Run] follows the log: it claims a one-time key, has the choke point
 //     decide and make the release, and hands it to who carries it.
+//   - [Standing.Gone] removes those of a holder that has ended.
 //   - [Standing.Count] is how many are kept.
 //
 // A request is a slot of the store, sealed under a root-derived key, so it survives

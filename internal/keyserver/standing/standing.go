@@ -102,6 +102,7 @@ type Standing struct {
 type entry struct {
 	version uint64 // of the slot
 	client  string
+	mailbox wire.Hash
 	items   []wire.Item
 	told    []uint64
 	until   int64
@@ -209,6 +210,22 @@ func (s *Standing) room(ctx context.Context, client string) error {
 	return nil
 }
 
+// Gone removes the requests of a mailbox whose holder has ended: nobody has the
+// private halves of their keys any more.
+func (s *Standing) Gone(ctx context.Context, mailbox wire.Hash) {
+	var ended []string
+	s.mu.Lock()
+	for name, e := range s.known {
+		if e.mailbox == mailbox {
+			ended = append(ended, name)
+		}
+	}
+	s.mu.Unlock()
+	for _, name := range ended {
+		s.report(s.forget(ctx, name))
+	}
+}
+
 // forget removes a slot as it is now.
 func (s *Standing) forget(ctx context.Context, name string) error {
 	_, version, err := s.slots.Get(ctx, name)
@@ -269,6 +286,7 @@ func (s *Standing) note(name string, version uint64, r *Request) {
 		e = &entry{}
 		s.known[name] = e
 	}
+	e.mailbox = r.Mailbox
 	e.version, e.client, e.items, e.told, e.until = version, r.Client, slices.Clone(r.Items), r.Told, r.Until
 	e.left, e.claimed, e.by = len(r.Keys), r.Claimed, r.By
 }

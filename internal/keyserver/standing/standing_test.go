@@ -302,6 +302,28 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// TestGone: the requests of a run that has ended go, and no other run's.
+func TestGone(t *testing.T) {
+	d := newDomain(t)
+	s := d.open(1, d.store)
+	for mailbox := range byte(3) {
+		d.keep(s, d.request(app, mailbox, 2))
+	}
+	s.Gone(t.Context(), wire.Hash{1})
+	s.Gone(t.Context(), wire.Hash{9})
+	if again := d.open(2, d.store); s.Count() != 2 || again.Count() != 2 {
+		t.Errorf("%d are kept, %d in the store", s.Count(), again.Count())
+	}
+	d.version()
+	look(s)
+	d.once(2)
+	for _, p := range d.sent {
+		if p.To == (wire.Hash{1}) {
+			t.Error("a run that has ended is sent a release")
+		}
+	}
+}
+
 // TestUndelivered: a release that nobody takes is sent later as it is; a key that
 // was claimed for nothing is followed by the next, after a minute.
 func TestUndelivered(t *testing.T) {
