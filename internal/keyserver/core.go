@@ -136,7 +136,7 @@ func (c *Core) openLog(ctx context.Context) error {
 	c.log, err = authority.Open(ctx, authority.Options{
 		Store: c.store, Domain: c.o.Domain, BodySeal: c.seals.Body, SlotSeal: c.seals.Slot, LocalSeal: c.seals.Local,
 		HeadPath: c.dir.Head(), Server: c.id, Signer: c.signer, Clock: c.clock,
-		Namer: c.revocationID, Accept: c.o.Accept,
+		Namer: c.revocationID, Accept: c.o.Accept, Logger: c.logger,
 	})
 	if err != nil {
 		return err
@@ -222,6 +222,7 @@ func (c *Core) close(ctx context.Context) error {
 		c.keys.Close()
 	}
 	if c.store != nil {
+		c.log.Close()
 		errs = append(errs, c.store.Close())
 	}
 	if c.seals != nil {
