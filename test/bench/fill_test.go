@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -35,6 +36,8 @@ type filler struct {
 	bodies atrest.Box
 	signer crypto.Signer
 	state  *authority.State
+	start  int64       // Unix milliseconds: when the first key is made
+	last   wire.Link   // before the next record, with its own hash as Previous
 	slots  store.Store // in memory until the end
 	keys   *hierarchy.Hierarchy
 }
@@ -42,16 +45,22 @@ type filler struct {
 // made is what one key puts into the log.
 type made struct{ create, version []byte }
 
-// fill makes n keys of one version each in the stopped server's directory.
+const (
+	fillBatch  = 10_000 // keys that are in memory at a time
+	fillPerMS  = 100    // keys that the log says were made in one millisecond
+	fillExpiry = 5      // milliseconds that their bodies hold: no key is new
+)
+
+// fill makes n keys of one version each in the stopped server's directory. The
+// bodies that made them have expired by the next batch, as they would have for keys
+// that were made weeks ago.
 func fill(tb testing.TB, d *testkit.Domain, n int) {
 	tb.Helper()
 	f := &filler{d: d, root: d.Root(), slots: store.NewMem()}
 	defer f.root.Wipe()
 	must(tb, f.open(tb.Context()))
 	defer f.keys.Close()
-	all := make([]made, n)
-	must(tb, f.makeAll(tb.Context(), all))
-	must(tb, f.write(all))
+	must(tb, f.write(tb.Context(), n))
 }
 
 func must(tb testing.TB, err error) {
@@ -81,6 +90,8 @@ func (f *filler) open(ctx context.Context) error {
 		return err
 	}
 	log.View(func(s *authority.State) { f.state = s })
+	f.start = max(f.d.Clock().Now().UnixMilli(), f.state.Time)
+	f.last = wire.Link{Epoch: f.state.Epoch, Previous: f.state.Head}
 	if f.signer, err = dir.Signer(domain, seals.Local); err != nil {
 		return err
 	}
@@ -90,35 +101,31 @@ func (f *filler) open(ctx context.Context) error {
 	return err
 }
 
-// makeAll makes and signs on every processor: all bodies have the same base.
-func (f *filler) makeAll(ctx context.Context, all []made) error {
+// makeAll makes and signs keys from number first on, on every processor: all
+// bodies have the same base.
+func (f *filler) makeAll(ctx context.Context, first int, all []made) error {
 	var group sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
 	errs := make([]error, workers)
 	for w := range workers {
 		group.Go(func() {
 			for i := w; i < len(all) && errs[w] == nil; i += workers {
-				all[i], errs[w] = f.makeKey(ctx, fmt.Sprintf("bench/%d", i))
+				all[i], errs[w] = f.makeKey(ctx, first+i)
 			}
 		})
 	}
 	group.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
-func (f *filler) makeKey(ctx context.Context, name string) (made, error) {
+func (f *filler) makeKey(ctx context.Context, number int) (made, error) {
 	p := authority.KeyCreate{
-		Name: name, Algorithm: authority.AES256,
+		Name: fmt.Sprintf("bench/%d", number), Algorithm: authority.AES256,
 		Settings: authority.Settings{Lease: authority.DefaultLease, Staleness: authority.DefaultStaleness},
 	}
 	rand.Read(p.ID[:])
 	rand.Read(p.Revocation[:])
-	create := f.state.NewBody(authority.KindKeyCreate, authority.Object(p), p, f.expires())
+	create := f.state.NewBody(authority.KindKeyCreate, authority.Object(p), p, f.expires(number))
 	v, err := f.keys.NewVersion(ctx, p.ID, 1, p.Algorithm)
 	if err != nil {
 		return made{}, err
@@ -127,7 +134,7 @@ func (f *filler) makeKey(ctx context.Context, name string) (made, error) {
 		ID: p.ID, Number: 1, RootGeneration: v.RootGeneration, Segment: v.Segment, ErasureEpoch: v.ErasureEpoch, VC: v.VC,
 	}
 	rand.Read(pv.Revocation[:])
-	version := f.state.NewBody(authority.KindKeyVersion, authority.Object(pv), pv, f.expires())
+	version := f.state.NewBody(authority.KindKeyVersion, authority.Object(pv), pv, f.expires(number))
 	version.Replaces = wire.BodyHash(wire.Marshal(create))
 	var out made
 	if out.create, err = wire.Sign(wire.TypeBody, wire.Marshal(create), f.d.Admins[0]); err != nil {
@@ -137,24 +144,27 @@ func (f *filler) makeKey(ctx context.Context, name string) (made, error) {
 	return out, err
 }
 
-func (f *filler) expires() time.Time { return f.d.Clock().Now().Add(time.Hour) }
+// made says when a key was made, by the log.
+func (f *filler) made(number int) int64 { return f.start + int64(number/fillPerMS) }
 
-// write chains and seals the records and puts them and the slots into the file,
-// whose layout package bbolt documents.
-func (f *filler) write(all []made) error {
+func (f *filler) expires(number int) time.Time { return time.UnixMilli(f.made(number) + fillExpiry) }
+
+// write makes n keys and puts records and slots into the file, whose layout
+// package bbolt documents.
+func (f *filler) write(ctx context.Context, n int) error {
 	db, err := bolt.Open(datadir.Dir(f.d.Dir).Store(), 0o600, &bolt.Options{NoSync: true, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	const batch = 5000
-	link := wire.Link{Epoch: f.state.Epoch, Previous: f.state.Head}
-	for len(all) > 0 {
-		n := min(batch, len(all))
-		if err := db.Update(func(tx *bolt.Tx) error { return f.append(tx, all[:n], &link) }); err != nil {
+	for first := 0; first < n; first += fillBatch {
+		some := make([]made, min(fillBatch, n-first))
+		if err := f.makeAll(ctx, first, some); err != nil {
 			return err
 		}
-		all = all[n:]
+		if err := db.Update(func(tx *bolt.Tx) error { return f.append(tx, first, some) }); err != nil {
+			return err
+		}
 	}
 	if err := db.Update(f.writeSlots); err != nil {
 		return err
@@ -162,22 +172,22 @@ func (f *filler) write(all []made) error {
 	return db.Sync()
 }
 
-// append writes the records of some keys; last is the link before them, with its
-// own hash as Previous, and then that of the newest.
-func (f *filler) append(tx *bolt.Tx, some []made, last *wire.Link) error {
+// append chains, seals and writes the records of some keys, the first of which has
+// this number.
+func (f *filler) append(tx *bolt.Tx, first int, some []made) error {
 	log := tx.Bucket([]byte("log"))
-	now := max(f.d.Clock().Now().UnixMilli(), f.state.Time)
-	for _, m := range some {
+	log.FillPercent = 1 // nothing is ever put between
+	for i, m := range some {
 		for _, entry := range [][]byte{m.create, m.version} {
-			*last = wire.Link{
-				Type: wire.TypeRecord, Epoch: wire.Epoch{Generation: last.Epoch.Generation, Position: last.Epoch.Position + 1},
-				Previous: last.Previous, Time: now, Server: f.d.Founded.Server, Content: wire.EntryHash(entry),
+			f.last = wire.Link{
+				Type: wire.TypeRecord, Epoch: wire.Epoch{Generation: f.last.Epoch.Generation, Position: f.last.Epoch.Position + 1},
+				Previous: f.last.Previous, Time: f.made(first + i), Server: f.d.Founded.Server, Content: wire.EntryHash(entry),
 			}
-			record := f.bodies.SealRecord(*last, entry)
-			if err := log.Put(binary.BigEndian.AppendUint64(nil, last.Epoch.Position), record); err != nil {
+			record := f.bodies.SealRecord(f.last, entry)
+			if err := log.Put(binary.BigEndian.AppendUint64(nil, f.last.Epoch.Position), record); err != nil {
 				return err
 			}
-			last.Previous = last.Hash()
+			f.last.Previous = f.last.Hash()
 		}
 	}
 	return nil

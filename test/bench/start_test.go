@@ -7,6 +7,7 @@
 package bench
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -16,17 +17,35 @@ import (
 )
 
 // BenchmarkStart is a start from the files of a data directory until the server
-// answers: begin a process, open the root under a key file, replay and verify the
-// log, open the audit log, listen.
+// answers: begin a process, open the root under a key file, take the state from the
+// snapshot, hold the store against it, open the audit log, listen. The first start
+// has no snapshot and replays and verifies the whole log: replay-ns.
 func BenchmarkStart(b *testing.B) {
-	for _, keys := range []int{1, 1_000, 100_000} {
+	for _, keys := range append([]int{1, 1_000, 100_000}, more()...) {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) { start(b, keys) })
 	}
 }
 
+// moreKeys is for make bench-big.
+var moreKeys = flag.Int("keys", 0, "measure a start with so many keys too")
+
+func more() []int {
+	if *moreKeys == 0 {
+		return nil
+	}
+	return []int{*moreKeys}
+}
+
 func start(b *testing.B, keys int) {
 	w := newWorld(b, func(*testkit.Domain) {})
+	w.up(0) // with a snapshot of an empty log
+	bare := w.memory("RssAnon")
+	w.down()
 	fill(b, w.Domain, keys)
+	began := time.Now()
+	w.up(0)
+	replay, replayed := time.Since(began), w.processorTime()
+	w.down()
 	var resident, own float64
 	var used time.Duration
 	for b.Loop() {
@@ -37,8 +56,11 @@ func start(b *testing.B, keys int) {
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(replay.Nanoseconds()), "replay-ns")
+	b.ReportMetric(float64(replayed.Nanoseconds()), "replay-cpu-ns")
 	b.ReportMetric(resident, "MiB-RSS") // what of the store's file is mapped and in memory included
 	b.ReportMetric(own, "MiB-own")
+	b.ReportMetric((own-bare)*(1<<20)/float64(keys), "B-own/key")
 }
 
 // TestFilledKeysAreKeys holds that the benchmarks' log is one that a server takes
