@@ -4,6 +4,9 @@ package relay_test
 
 import (
 	"bytes"
+	"context"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,4 +86,44 @@ func TestTwoProcesses(t *testing.T) {
 	other := &keyServer{domain: d, person: second, box: there.caller()}
 	must(t, "a server at the other process", other.introduce(other.box.now()))
 	eventually(t, "it is seen here", func() bool { return len(here.caller().list(d.board("introductions"))) == 2 })
+}
+
+// absent is a bus on which processes that wait for answers are away for the first
+// questions.
+type absent struct {
+	relay.Bus
+	left atomic.Int64
+}
+
+func (a *absent) Ask(ctx context.Context, address string, data []byte) ([]byte, error) {
+	if strings.HasPrefix(address, "answer.") && a.left.Add(-1) >= 0 {
+		return nil, relay.ErrNobody
+	}
+	return a.Bus.Ask(ctx, address, data)
+}
+
+// TestAwayForAMoment: an answer reaches a process that has just lost its NATS
+// server and finds another; one for nobody at all is refused in the end.
+func TestAwayForAMoment(t *testing.T) {
+	urls := natstest.Servers(t, 1)
+	d := newDomain(t)
+	away := &absent{}
+	away.left.Store(3)
+	here := start(t, setup{domains: []wire.DomainID{d.id()}, nats: urls[0]})
+	there := start(t, setup{domains: []wire.DomainID{d.id()}, nats: urls[0], bus: func(b relay.Bus) relay.Bus { away.Bus = b; return away }})
+	server := there.server(d, d.first)
+	token := server.token()
+	server.echo()
+	client := here.caller()
+	eventually(t, "an exchange over both", func() bool {
+		got := client.ask("POST", boxPath(server.box.id(), "exchange"), sealed("question"), "Claviger-Token", token)
+		if got.status == 504 {
+			t.Fatal("the answer didn't come")
+		}
+		return got.status == 200
+	})
+	if left := away.left.Load(); left >= 0 {
+		t.Errorf("nobody was away: %d", left)
+	}
+	client.ask("POST", "/v1/answer/"+strings.Repeat("0", 64), sealed("x")).is(t, "an answer for nobody", 404, "not-found")
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"time"
 
 	"claviger/internal/relay/bounds"
 	"claviger/internal/relay/ring"
@@ -147,9 +148,6 @@ func (f *Front) handOver(ctx context.Context, mailbox wire.Hash, message []byte)
 	}
 }
 
-// maxEnds is how many streams may end while one message is handed over.
-const maxEnds = 3
-
 func (f *Front) askOnce(ctx context.Context, address string, message []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.answerIn/5)
 	defer cancel()
@@ -179,7 +177,7 @@ func (f *Front) answer(c *call) error {
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), f.silence)
 	defer cancel()
-	reply, err := f.o.Bus.Ask(ctx, answerAddress(correlation[:processSize]), say(sayAnswer, correlation[:], c.body))
+	reply, err := f.bring(ctx, answerAddress(correlation[:processSize]), say(sayAnswer, correlation[:], c.body))
 	if errors.Is(err, ErrNobody) || err == nil && (len(reply) != 1 || reply[0] != replyTaken) {
 		return errNoRoute
 	}
@@ -187,6 +185,28 @@ func (f *Front) answer(c *call) error {
 		f.wanted(c)
 	}
 	return err
+}
+
+// bring hands an answer to the process that waits for it, also if that is away for a
+// moment: its client would wait in vain and ask again. Correlations are easily
+// invented, so only as many wait here as one mailbox may have under way.
+func (f *Front) bring(ctx context.Context, address string, message []byte) ([]byte, error) {
+	for tries := 0; ; tries++ {
+		reply, err := f.o.Bus.Ask(ctx, address, message)
+		if !errors.Is(err, ErrNobody) || tries == awayTries || tries == 0 && !f.underWay.Enter(wire.Hash{}) {
+			return reply, err
+		}
+		if tries == 0 {
+			defer f.underWay.Leave(wire.Hash{})
+		}
+		select {
+		case <-ctx.Done():
+		case <-f.stopping:
+		case <-time.After(awayPause):
+			continue
+		}
+		return nil, ErrNobody
+	}
 }
 
 // wanted gives back what the answer took of its sender's rate: a key server

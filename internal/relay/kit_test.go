@@ -187,6 +187,7 @@ type setup struct {
 	dir     string // of the embedded NATS; "": a new one
 	nats    string // URL
 	options func(*relay.Options)
+	bus     func(relay.Bus) relay.Bus
 	front   func(*relay.Front)
 }
 
@@ -208,6 +209,9 @@ func start(t testing.TB, s setup) *site {
 		t.Fatal(err)
 	}
 	o.Bus, o.Table, o.Parcels, o.Healthy = bus, bus, bus, bus.Healthy
+	if s.bus != nil {
+		o.Bus = s.bus(bus)
+	}
 	if x.front, err = relay.New(ctx, o); err != nil {
 		t.Fatal(err)
 	}

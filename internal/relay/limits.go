@@ -54,6 +54,9 @@ const (
 	queueBytes   = 8 << 20          // what waits to be written to one receiver
 	boardRate    = 10               // writes of one mailbox to a board in a second
 	boardBurst   = 20
+	maxEnds      = 3                      // streams that end while one message is handed over
+	awayTries    = 30                     // to bring an answer to a process that
+	awayPause    = 100 * time.Millisecond // has lost its NATS server and finds another
 )
 
 // bodyLimits by what is sent.

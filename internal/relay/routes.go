@@ -215,8 +215,7 @@ func (f *Front) parameter(c *call, name, text string) (ok bool) {
 	return ok
 }
 
-// write answers with CBOR. The length goes ahead, so that answer and end are one
-// write where they are small; the server flushes what is left.
+// write answers with CBOR, its length ahead: then answer and end are one write.
 func (c *call) write(f *Front, data []byte) error {
 	c.answered = true
 	c.w.Header().Set("Content-Type", "application/cbor")
