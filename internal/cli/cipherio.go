@@ -20,6 +20,7 @@ type cipherFlags struct {
 	partition, context string
 	named              bool // --partition was given, be it empty
 	out, reason        string
+	fsync              bool // also of a new file
 }
 
 func (f *cipherFlags) add(cmd *cobra.Command) {
@@ -30,6 +31,12 @@ func (f *cipherFlags) add(cmd *cobra.Command) {
 
 func (f *cipherFlags) addOut(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.out, "output", "o", "", "file to write (default: standard output)")
+	cmd.Flags().BoolVar(&f.fsync, "fsync", false, "end only when a new file is on the disk; one that replaces another always is")
+}
+
+// output is where encrypt and decrypt write to.
+func (f *cipherFlags) output(in *input, binary bool) outputOptions {
+	return outputOptions{Path: f.out, Inputs: in.inputs(), Binary: binary, Remakeable: !f.fsync}
 }
 
 // contextBytes is nil without a context: an empty one is the same.

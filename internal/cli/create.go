@@ -20,6 +20,9 @@ type outputOptions struct {
 	Inputs []string    // files that are being read; none may be the output
 	Binary bool        // not text: never to a terminal
 	Mode   fs.FileMode // of a new file, under the umask; 0 is 0600. A file that is replaced keeps its own
+	// Remakeable says that the command can be run again. Then a new file isn't
+	// synced, and a power cut may take it, as after cp. One that replaces another is.
+	Remakeable bool
 }
 
 // outputFile is a file in the making. It has another name in the same
@@ -31,6 +34,7 @@ type outputFile struct {
 	file   *os.File // nil when w is standard output
 	target string   // where Commit moves it; "" when it is written in place
 	mode   fs.FileMode
+	sync   bool // before it gets its name
 	done   bool
 }
 
@@ -54,7 +58,11 @@ func (e *env) create(o outputOptions) (*outputFile, error) {
 		return nil, err
 	}
 	if info == nil {
-		return createBeside(path, o.Mode, 0)
+		out, err := createBeside(path, o.Mode, 0)
+		if err == nil {
+			out.sync = !o.Remakeable
+		}
+		return out, err
 	}
 	for _, in := range o.Inputs {
 		if st, err := os.Stat(in); err == nil && os.SameFile(st, info) {
@@ -111,7 +119,7 @@ func createBeside(path string, mode, keep fs.FileMode) (*outputFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create output: %w", err)
 	}
-	return &outputFile{w: f, file: f, target: path, mode: keep}, nil
+	return &outputFile{w: f, file: f, target: path, mode: keep, sync: true}, nil
 }
 
 // Write appends to the output.
@@ -126,8 +134,8 @@ func (o *outputFile) File() *os.File {
 	return o.file
 }
 
-// Commit makes the output durable and gives it its name. Standard output is
-// left open.
+// Commit gives the output its name, when it is durable unless outputOptions said
+// that it needn't be. Standard output is left open.
 func (o *outputFile) Commit() error {
 	if o.done {
 		return nil
@@ -144,8 +152,10 @@ func (o *outputFile) Commit() error {
 			return wrapOutput("set the mode of", err)
 		}
 	}
-	if err := o.file.Sync(); err != nil {
-		return wrapOutput("sync", err)
+	if o.sync {
+		if err := o.file.Sync(); err != nil {
+			return wrapOutput("sync", err)
+		}
 	}
 	if err := o.file.Close(); err != nil {
 		return wrapOutput("close", err)
@@ -154,6 +164,9 @@ func (o *outputFile) Commit() error {
 		return wrapOutput("rename", err)
 	}
 	o.done = true
+	if !o.sync {
+		return nil
+	}
 	return wrapOutput("sync the directory of", syncDir(filepath.Dir(o.target)))
 }
 

@@ -54,6 +54,29 @@ func TestOutputAppearsWhole(t *testing.T) {
 	want(t, "files", files(t, dir), 1)
 }
 
+// TestSync: only a new file that can be made again may be lost by a power cut.
+func TestSync(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	synced := func(remakeable bool) bool {
+		out := create(t, outputOptions{Path: path, Remakeable: remakeable})
+		defer out.Abort()
+		return out.sync
+	}
+	if !synced(false) || synced(true) {
+		t.Error("a new file is synced when it needn't be, or the other way round")
+	}
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !synced(false) || !synced(true) {
+		t.Error("a file replaces another without a sync")
+	}
+	in := &input{name: "in"}
+	if (&cipherFlags{fsync: true}).output(in, true).Remakeable || !(&cipherFlags{}).output(in, true).Remakeable {
+		t.Error("--fsync is not what decides")
+	}
+}
+
 func TestAbortLeavesTheOldContent(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")

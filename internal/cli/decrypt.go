@@ -55,7 +55,7 @@ func (e *env) decrypt(ctx context.Context, args, keys []string, f cipherFlags, c
 		return r, err
 	}
 	defer in.Close()
-	out, err := e.create(outputOptions{Path: f.out, Inputs: in.inputs()})
+	out, err := e.create(f.output(in, false))
 	if err != nil {
 		return r, err
 	}

@@ -54,7 +54,7 @@ func (e *env) encrypt(ctx context.Context, args []string, key string, f cipherFl
 		return r, err
 	}
 	defer in.Close()
-	out, err := e.create(outputOptions{Path: f.out, Inputs: in.inputs(), Binary: true})
+	out, err := e.create(f.output(in, true))
 	if err != nil {
 		return r, err
 	}
