@@ -39,7 +39,8 @@ func Node(argument string) error {
 	}
 	s, err := server.NewServer(&server.Options{
 		ServerName: n.Name, Host: "127.0.0.1", Port: n.Port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: n.Dir,
-		Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Routed}, Routes: server.RoutesFromStr(n.Routes),
+		SyncAlways: true, // what isn't written yet when a process is killed is lost, also where it was acknowledged
+		Cluster:    server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Routed}, Routes: server.RoutesFromStr(n.Routes),
 	})
 	if err != nil {
 		return err
