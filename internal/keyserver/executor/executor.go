@@ -67,7 +67,7 @@ func (e *Executor) Execute(ctx context.Context) error {
 	now := e.now()
 	var due []wire.KeyID
 	e.o.Ledger.View(func(s *authority.State) {
-		for k := range s.Keys() {
+		for k := range s.ScanKeys() {
 			if versionDue(k, now) {
 				due = append(due, k.ID)
 			}
@@ -142,7 +142,13 @@ func (e *Executor) destroyDue(ctx context.Context) error {
 	var plan hierarchy.ErasurePlan
 	var refs []authority.VersionRef
 	now := e.now()
+	due := func(v authority.Version) bool {
+		return v.State != wire.StateDestroyed && v.DestroyAt != 0 && v.DestroyAt <= now
+	}
 	e.o.Ledger.View(func(s *authority.State) {
+		if !anyVersion(s, due) {
+			return // every minute but few: a plan names all that lives
+		}
 		for k := range s.Keys() {
 			for i := range k.Versions {
 				v := &k.Versions[i]
@@ -151,7 +157,7 @@ func (e *Executor) destroyDue(ctx context.Context) error {
 				}
 				hv := VersionOf(k, v)
 				plan.Versions = append(plan.Versions, hv)
-				if v.DestroyAt != 0 && v.DestroyAt <= now {
+				if due(*v) {
 					plan.Destroyed = append(plan.Destroyed, hv.Ref())
 					refs = append(refs, authority.VersionRef{ID: k.ID, Number: v.Number})
 				}
@@ -167,6 +173,15 @@ func (e *Executor) destroyDue(ctx context.Context) error {
 		return nil
 	}
 	return e.erase(ctx, plan, refs)
+}
+
+func anyVersion(s *authority.State, is func(authority.Version) bool) bool {
+	for k := range s.ScanKeys() {
+		if slices.ContainsFunc(k.Versions, is) {
+			return true
+		}
+	}
+	return false
 }
 
 func epochOf(s *authority.State, m members.Member) uint64 {

@@ -37,7 +37,7 @@ func LoggedSwitch(s *authority.State) (*hierarchy.Switch, error) {
 	}
 	delete(kept, [16]byte{})
 	ordered := map[hierarchy.VersionRef]bool{}
-	for k := range s.Keys() {
+	for k := range s.ScanKeys() {
 		for i := range k.Versions {
 			v := &k.Versions[i]
 			switch {
