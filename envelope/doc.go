@@ -15,7 +15,7 @@
 //
 // Which call for which need:
 //
-//   - bytes in memory: [Encrypt], [Decrypt];
+//   - bytes in memory: [Encrypt], [Decrypt]; into memory that is there: [Sealer.Append], [Opener.Append];
 //   - a stream, as it comes: [NewWriter], [NewReader];
 //   - a long stream, as fast as possible: [EncryptStream], [DecryptStream];
 //   - a file, on all processors: [EncryptFile], [DecryptFile];

@@ -22,8 +22,9 @@ type Options struct {
 	// Also are further Wrappers, each for a slot of its own, all of the same
 	// domain. At most MaxSlots in all. Only for sealing.
 	Also []Wrapper
-	// Workers is how many goroutines the File and Stream calls seal or open
-	// with; below 1 means one per available processor. Each takes 2 MiB.
+	// Workers is how many goroutines seal or open what is longer than 1 MiB,
+	// except through a Writer, Reader or ReaderAt; below 1 means one per
+	// available processor. Each takes 2 MiB for files and streams.
 	Workers int
 }
 
@@ -39,7 +40,7 @@ func (o Options) workers() int {
 func (o Options) bodyContext() [32]byte { return hash("body", []byte{suite}, o.Context) }
 
 // Sealer seals one body under a data key of its own. Its header is known before
-// the body. Use one of Seal, Writer, File and Stream, once: a second call
+// the body. Use one of Seal, Append, Writer, File and Stream, once: a second call
 // returns ErrUsed.
 type Sealer struct {
 	header  []byte
@@ -83,23 +84,7 @@ func (s *Sealer) take() (*cobblestone.Message, error) {
 }
 
 // Seal returns the body of plaintext.
-func (s *Sealer) Seal(plaintext []byte) ([]byte, error) { return s.append(nil, plaintext) }
-
-// append makes room once, for the body behind dst.
-func (s *Sealer) append(dst, plaintext []byte) ([]byte, error) {
-	body, err := s.take()
-	if err != nil {
-		return nil, err
-	}
-	defer body.Wipe()
-	size, err := cobblestone.SealedSize(int64(len(plaintext)))
-	if err != nil {
-		return nil, sealed(err)
-	}
-	out := append(make([]byte, 0, int64(len(dst))+size), dst...)
-	out, err = body.SealRun(append(out, body.Prefix()...), 0, plaintext, true)
-	return out, sealed(err)
-}
+func (s *Sealer) Seal(plaintext []byte) ([]byte, error) { return s.Append(nil, plaintext) }
 
 // Encrypt returns the object of plaintext: header and body. It holds both
 // texts in memory; for more than that can bear there are EncryptStream and
@@ -109,7 +94,7 @@ func Encrypt(ctx context.Context, w Wrapper, plaintext []byte, o Options) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return s.append(s.header, plaintext)
+	return s.Append(s.Header(), plaintext)
 }
 
 // NewWriter writes the header to dst and returns a Writer for the body.
