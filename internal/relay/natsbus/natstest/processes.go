@@ -39,7 +39,7 @@ func Node(argument string) error {
 	}
 	s, err := server.NewServer(&server.Options{
 		ServerName: n.Name, Host: "127.0.0.1", Port: n.Port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: n.Dir,
-		SyncAlways: true, // what isn't written yet when a process is killed is lost, also where it was acknowledged
+		SyncAlways: true, // else a killed process may forget what it acknowledged
 		Cluster:    server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Routed}, Routes: server.RoutesFromStr(n.Routes),
 	})
 	if err != nil {
