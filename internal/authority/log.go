@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ const (
 	aheadPause = time.Second      // between two tries to take a record that does
 	maxRetries = 64               // how often Append runs after a moving head
 	batchSize  = 4 << 20          // bytes of records that are opened before they are folded
+	largeLog   = 10_000           // records whose reading leaves memory worth giving back
 )
 
 // Options of a Log. All but Server, Signer, HeadPath, Namer, Accept, Fresh and
@@ -121,6 +123,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return l, err
 	}
 	l.saveLater()
+	if l.state.Epoch.Position >= largeLog {
+		debug.FreeOSMemory() // reading took several times what the state takes
+	}
 	return l, nil
 }
 
