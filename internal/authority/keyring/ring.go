@@ -12,8 +12,8 @@ import (
 	"claviger/internal/wire"
 )
 
-// Ring is a set of keys by id and by name, packed. The zero value is no Ring: use
-// [New].
+// Ring is a set of keys by id and by name, packed. A nil Ring has none, and takes
+// none; use [New].
 type Ring struct {
 	rows  map[wire.KeyID]string
 	names map[string]wire.KeyID // each name lies in its key's row
@@ -43,6 +43,9 @@ func rowOf(k *Key) Row {
 
 // Get returns the key with this id, nil without one.
 func (r *Ring) Get(id wire.KeyID) *Key {
+	if r == nil {
+		return nil
+	}
 	row, ok := r.rows[id]
 	if !ok {
 		return nil
@@ -65,6 +68,9 @@ func (r *Ring) Has(id wire.KeyID) bool { _, ok := r.rows[id]; return ok }
 
 // Named returns the key with this name, nil without one.
 func (r *Ring) Named(name string) *Key {
+	if r == nil {
+		return nil
+	}
 	id, ok := r.names[name]
 	if !ok {
 		return nil
