@@ -8,6 +8,7 @@ import (
 
 	"claviger/client/internal/leases"
 	"claviger/client/internal/trust"
+	"claviger/internal/pace"
 	"claviger/internal/wire"
 )
 
@@ -15,8 +16,9 @@ import (
 const aheadWait = 30 * time.Second
 
 // prefetch asks ahead of need, in the background, once the epoch has moved: for
-// all leases of current versions at once, because a rotation may be why. Who needs
-// one meanwhile asks by himself.
+// all leases of current versions at once, because a rotation may be why. It waits a
+// while that is drawn at random, because every client hears of it now. Who needs one
+// meanwhile asks by himself.
 func (c *Client) prefetch() {
 	newest := c.view.Mark().Epoch
 	c.mu.Lock()
@@ -26,6 +28,10 @@ func (c *Client) prefetch() {
 	}
 	c.fetching, c.fetched = true, newest
 	c.run(func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(pace.News(pace.Random())):
+		}
 		ctx, cancel := context.WithTimeout(ctx, aheadWait)
 		defer cancel()
 		// A failure costs nothing: the next use asks, and the lease at hand serves on
@@ -34,6 +40,30 @@ func (c *Client) prefetch() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.fetching = false
+	})
+}
+
+// replaceIfDue asks for a lease that was just used again, in the background, before
+// it ends: at a moment of its own, so that those who began together don't come back
+// together for as long as they run. One at a time, and after a failure not before
+// the next minute.
+func (c *Client) replaceIfDue(ask leases.Ask, l *leases.Lease) {
+	if l.Age() < pace.Refresh(time.Duration(l.Item.Lease)*time.Second, pace.Of(l.Grant[:])) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || !c.replacing.Take(c.options.Clock.Boot()) {
+		return
+	}
+	c.run(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, aheadWait)
+		defer cancel()
+		from := time.Duration(0)
+		if c.fetchAhead(ctx, []leases.Ask{ask}) != nil {
+			from = c.options.Clock.Boot() + renewPause
+		}
+		c.replacing.Done(from)
 	})
 }
 

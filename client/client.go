@@ -16,6 +16,7 @@ import (
 	"claviger/client/internal/trust"
 	"claviger/client/internal/ways"
 	"claviger/internal/clock"
+	"claviger/internal/pace"
 	"claviger/internal/transport"
 	"claviger/internal/wire"
 )
@@ -69,6 +70,9 @@ type Client struct {
 
 	tasks sync.WaitGroup // in the background
 
+	renewing, replacing pace.Turn // of the certificate, of leases; both by the boot clock
+	rest                pace.Rest // from asking whether what is at hand is still current
+
 	mu        sync.Mutex // guards what follows
 	newsTried time.Duration
 	ending    *time.Timer // wipes what has ended; nil if nothing is at hand
@@ -81,9 +85,7 @@ type Client struct {
 	paying    bool
 	fetching  bool
 	fetched   wire.Epoch // that was asked for ahead of need
-	renewBusy bool
-	renewed   time.Duration // boot time of the last try
-	members   wire.Hash     // the membership that the leases at hand come from
+	members   wire.Hash  // the membership that the leases at hand come from
 	closed    bool
 }
 
@@ -252,6 +254,7 @@ func (c *Client) ask(ctx context.Context, items []wire.Item, amend func(*trust.Q
 // believed keeps what an answer brings besides keys, and ends what it ends.
 func (c *Client) believed(answer *trust.Answer) {
 	c.kept.SaveToken(answer.SendToken)
+	c.rest.Worked()
 	c.dropFenced()
 	c.receipt.Save(answer.Grant)
 }

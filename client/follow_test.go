@@ -14,6 +14,7 @@ import (
 
 	"claviger/client/internal/ways"
 	"claviger/envelope"
+	"claviger/internal/pace"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/wire"
 )
@@ -239,6 +240,7 @@ func TestAheadOfNeed(t *testing.T) {
 		w.domain.Rotate(other)
 		w.advance(time.Second)
 		p.push(t)
+		<-time.After(pace.NewsSpread)
 		synctest.Wait()
 		requests := w.server.Requests()
 		if len(requests) != before+1 || len(requests[before].Items) != 2 {
@@ -254,6 +256,7 @@ func TestAheadOfNeed(t *testing.T) {
 		w.mend()
 		w.advance(time.Second)
 		p.push(t)
+		<-time.After(pace.NewsSpread)
 		synctest.Wait()
 		if n := w.client.cache.Len(); n != 1 {
 			t.Errorf("%d leases after one of two was taken back", n)
@@ -367,4 +370,49 @@ type deaf struct{ faked }
 func (deaf) Introductions(ctx context.Context) ([][]byte, error) {
 	<-ctx.Done()
 	return nil, context.Cause(ctx)
+}
+
+// TestReplacedInUse: a lease in use is replaced in its second half, before it ends and
+// with nobody waiting for that; one that nobody uses isn't, and a failure stops nobody.
+func TestReplacedInUse(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, _ *pushing) {
+		w.domain.Set(w.key, func(k *fakeserver.Key) { k.Lease, k.Staleness = 1000, 100_000 })
+		w.seal("4111")
+		settle()
+		first := len(w.server.Requests())
+		asked := func() int {
+			synctest.Wait()
+			return len(w.server.Requests()) - first
+		}
+		w.advance(500*time.Second - 2)
+		w.seal("in the first half")
+		if n := asked(); n != 0 {
+			t.Fatalf("%d requests in the first half", n)
+		}
+		w.cut()
+		w.advance(499 * time.Second)
+		w.seal("at the end, with no server there")
+		if n := asked(); n != 0 {
+			t.Fatalf("%d requests reached a server that isn't there", n)
+		}
+		w.mend()
+		w.seal("a moment later")
+		if n := asked(); n != 0 {
+			t.Errorf("%d requests right after a failure", n)
+		}
+		w.domain.Set(w.key, func(k *fakeserver.Key) { k.Lease = 10_000 })
+		w.client.cache.DropIf(all)
+		w.seal("a new one")
+		w.advance(9_999 * time.Second)
+		if n := asked(); n != 1 {
+			t.Errorf("%d requests by nobody's use", n-1)
+		}
+		w.seal("at its end")
+		if n := asked(); n != 2 {
+			t.Errorf("%d requests by a use near the end, want 1", n-1)
+		}
+		w.cut()
+		w.advance(5 * time.Second)
+		w.seal("with what came meanwhile")
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"claviger/client/internal/keep"
 	"claviger/client/internal/trust"
 	"claviger/internal/members"
+	"claviger/internal/pace"
 	"claviger/internal/testkit/fakeserver"
 	"claviger/internal/transport"
 	"claviger/internal/wire"
@@ -245,7 +246,7 @@ func TestStatementKeepsLeaseFresh(t *testing.T) {
 }
 
 // TestRotation: a new epoch has the current version asked for again, and an
-// unreachable server doesn't stop who has a lease.
+// unreachable server doesn't stop who has a lease, nor is it asked with each use.
 func TestRotation(t *testing.T) {
 	w := newWorld(t)
 	old := w.seal("old")
@@ -255,6 +256,14 @@ func TestRotation(t *testing.T) {
 	}
 	w.cut()
 	w.seal("still sealed with the lease at hand")
+	tried := len(w.server.Requests())
+	w.seal("again, after a moment")
+	w.advance(pace.FirstRest/2 - 1)
+	w.seal("and again")
+	if n := len(w.server.Requests()); n != tried {
+		t.Errorf("asked %d times more at once", n-tried)
+	}
+	w.advance(pace.FirstRest/2 + 1)
 	w.mend()
 	_, opened, err := w.client.Decrypt(t.Context(), w.seal("new"), DecryptOptions{AnyKey: true})
 	if err != nil || opened.Version != 2 {

@@ -13,6 +13,7 @@ import (
 	"claviger/client/internal/leases"
 	"claviger/client/internal/trust"
 	"claviger/envelope"
+	"claviger/internal/pace"
 	"claviger/internal/wire"
 )
 
@@ -66,10 +67,14 @@ func (c *Client) lease(ctx context.Context, ask leases.Ask) (*leases.Lease, erro
 	if ask.Version == 0 {
 		// What is current, and who may seal, may have changed with the epoch.
 		newest := c.view.Mark().Epoch
-		good = func(l *leases.Lease) bool { return c.counts(l) && l.Epoch.Compare(newest) >= 0 }
+		// To ask again with each use would keep servers busy that have too much to do,
+		// and each use waiting.
+		rests := !c.rest.Over(c.options.Clock.Boot())
+		good = func(l *leases.Lease) bool { return c.counts(l) && (l.Epoch.Compare(newest) >= 0 || rests) }
 	}
 	l, err := c.cache.Get(ctx, ask, good, func() (*leases.Lease, error) { return c.fetch(ctx, ask) })
 	if err == nil {
+		c.replaceIfDue(ask, l)
 		return l, nil
 	}
 	if errors.Is(err, leases.ErrGone) {
@@ -86,6 +91,7 @@ func (c *Client) makeDo(ask leases.Ask, err error) (*leases.Lease, error) {
 		return nil, err
 	}
 	if c.counts(at) {
+		c.rest.Failed(c.options.Clock.Boot(), pace.Random())
 		return at, nil
 	}
 	if c.lasts(at) {

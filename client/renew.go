@@ -14,14 +14,16 @@ import (
 	"claviger/client/internal/identity"
 	"claviger/client/internal/trust"
 	"claviger/client/internal/ways"
+	"claviger/internal/pace"
 )
 
 // renewPause is how soon a renewal that failed is tried again.
 const renewPause = time.Minute
 
 // Renew replaces the client's certificate and key by new ones for the same name.
-// Requests do it by themselves once two thirds of a certificate's lifetime are
-// over. A certificate of somebody else's CA is theirs to renew: an error then.
+// Requests do it by themselves once about two thirds of a certificate's lifetime are
+// over; the moment is the certificate's own (pace.Renewal). One of somebody else's CA
+// is theirs to renew: an error then.
 func (c *Client) Renew(ctx context.Context) error {
 	if c.isClosed() {
 		return ErrClosed
@@ -69,19 +71,11 @@ func (c *Client) renewIfDue(ctx context.Context) {
 		return
 	}
 	life := id.Leaf.NotAfter.Sub(id.Leaf.NotBefore)
-	if c.view.Now().Before(id.Leaf.NotBefore.Add(life * 2 / 3)) {
+	if c.view.Now().Before(id.Leaf.NotBefore.Add(pace.Renewal(life, pace.Of(id.Leaf.Raw)))) {
 		return
 	}
-	now := c.options.Clock.Boot()
-	c.mu.Lock()
-	due := !c.renewBusy && (c.renewed == 0 || now-c.renewed >= renewPause)
-	c.renewBusy = c.renewBusy || due
-	c.mu.Unlock()
-	if !due {
-		return
+	if c.renewing.Take(c.options.Clock.Boot()) {
+		_ = c.Renew(ctx)
+		c.renewing.Done(c.options.Clock.Boot() + renewPause)
 	}
-	_ = c.Renew(ctx)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.renewBusy, c.renewed = false, c.options.Clock.Boot()
 }

@@ -356,7 +356,7 @@ func TestStandingIsRenewed(t *testing.T) {
 			w.domain.Set(w.key, func(k *fakeserver.Key) { k.Lease, k.Staleness = 48*3600, 48*3600 })
 			w.client.cache.DropIf(all)
 			w.seal("4111")
-			for range 3 {
+			for range 4 {
 				w.advance(standing.Life / 6)
 				if err := w.client.Renew(w.t.Context()); err != nil {
 					w.t.Fatal(err)

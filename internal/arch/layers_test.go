@@ -42,7 +42,7 @@ var layers = map[string]int{
 
 	"internal/kdf": 1, "internal/wire": 1,
 
-	"internal/secret": 0, "internal/clock": 0, "internal/arch": 0, "internal/strictjson": 0, "internal/settings": 0, "internal/newcomers": 0, "internal/testkit/faultfs": 0,
+	"internal/secret": 0, "internal/clock": 0, "internal/arch": 0, "internal/strictjson": 0, "internal/settings": 0, "internal/newcomers": 0, "internal/pace": 0, "internal/testkit/faultfs": 0,
 }
 
 // row finds the row that speaks for a package directory.

@@ -4,10 +4,10 @@ package transport
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"sync/atomic"
 	"time"
+
+	"claviger/internal/pace"
 )
 
 // Pauses between tries of [Again]. The zero value is 250 ms growing to 30 s.
@@ -44,17 +44,10 @@ func Again(ctx context.Context, p Pauses, try func(ctx context.Context, works fu
 		if failed != nil {
 			failed(err)
 		}
-		sleep(ctx, jitter(pause))
-		pause = min(2*pause, p.Most)
+		sleep(ctx, pace.Pause(pause, pace.Random()))
+		pause = pace.Next(pause, p.Most)
 	}
 	return context.Cause(ctx)
-}
-
-// jitter draws from the upper half of d.
-func jitter(d time.Duration) time.Duration {
-	var b [8]byte
-	rand.Read(b[:])
-	return d/2 + time.Duration(binary.BigEndian.Uint64(b[:])%uint64(d/2+1))
 }
 
 // sleep waits, or until ctx ends.

@@ -65,17 +65,3 @@ func TestAgainEnds(t *testing.T) {
 		}
 	})
 }
-
-func TestJitter(t *testing.T) {
-	seen := map[time.Duration]bool{}
-	for range 50 {
-		d := jitter(time.Second)
-		if d < time.Second/2 || d > time.Second {
-			t.Fatalf("%v", d)
-		}
-		seen[d] = true
-	}
-	if len(seen) < 40 {
-		t.Errorf("%d different pauses of 50", len(seen))
-	}
-}

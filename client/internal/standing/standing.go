@@ -9,11 +9,12 @@ import (
 
 	"claviger/client/internal/leases"
 	"claviger/client/internal/trust"
+	"claviger/internal/pace"
 	"claviger/internal/wire"
 )
 
 const (
-	// Life is how long a request is to stand. It is renewed at half of that, so a
+	// Life is how long a request is to stand. It is renewed at about half of that, so a
 	// process that ended is served for a day at most.
 	Life = 24 * time.Hour
 	// regroup is how soon a request is made for other keys than the last one's.
@@ -76,7 +77,8 @@ func (s *Requests) drop(at int) {
 }
 
 // Due reports whether a request is to be made for these asks: none stands, half of
-// its keys or of its time are over, or it has stood for a while and asks for others.
+// its keys or about half of its time are over, or it has stood for a while and asks
+// for others.
 func (s *Requests) Due(asks []leases.Ask) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,8 +89,8 @@ func (s *Requests) Due(asks []leases.Ask) bool {
 		return true
 	}
 	r := s.made[0]
-	age := s.age(r.Asked)
-	return age >= Life/2 || r.Keys.left() <= wire.MaxStanding/2 || age >= regroup && !covers(r.Asks, asks)
+	age, hash := s.age(r.Asked), r.Asked.Hash()
+	return age >= pace.Standing(Life, pace.Of(hash[:])) || r.Keys.left() <= wire.MaxStanding/2 || age >= regroup && !covers(r.Asks, asks)
 }
 
 func covers(have, want []leases.Ask) bool {

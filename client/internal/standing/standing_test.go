@@ -150,7 +150,8 @@ func TestDue(t *testing.T) {
 	check("fewer", nil, 0, false)
 	check("others, at once", both, time.Minute, false)
 	check("others, later", both, 5*time.Minute, true)
-	check("half of its life", one, standing.Life/2, true)
+	check("three eighths of its life", one, standing.Life/8*3-1, false)
+	check("five eighths of its life", one, standing.Life/8*5, true)
 	for n := range wire.MaxStanding/2 - 1 {
 		a.opens(r, n)
 	}

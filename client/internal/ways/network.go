@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"claviger/client/internal/trust"
+	"claviger/internal/pace"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/transport"
 	"claviger/internal/wire"
@@ -309,14 +310,14 @@ func curable(w *Way, err error) bool {
 	return errors.Is(err, tlscert.ErrPin)
 }
 
-// pause waits as long as a busy server asks for, and reports whether that was the
+// pause waits as long as a busy server asks for or a little longer, and reports whether that was the
 // trouble.
 func pause(ctx context.Context, err error) bool {
 	refusal, ok := errors.AsType[*transport.Error](err)
 	if !ok || refusal.Status != http.StatusTooManyRequests || refusal.RetryAfter > maxPause {
 		return false
 	}
-	timer := time.NewTimer(refusal.RetryAfter)
+	timer := time.NewTimer(pace.Busy(refusal.RetryAfter, pace.Random()))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
