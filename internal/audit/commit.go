@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime"
+	"time"
 
 	"claviger/internal/wire"
 )
@@ -76,7 +78,7 @@ func (j *journal) write(buf []byte, first uint64) (offset int64, err error) {
 func (l *Log) run() {
 	defer close(l.over)
 	for range l.wake {
-		for b := l.take(); b != nil; b = l.take() {
+		for b := l.gather(); b != nil; b = l.gather() {
 			if err := l.commit(b); err != nil {
 				l.fail(err, b)
 				continue
@@ -86,6 +88,36 @@ func (l *Log) run() {
 			}
 		}
 	}
+}
+
+// maxCompany is how long a batch waits for company at most.
+const maxCompany = time.Millisecond
+
+// gather takes the next batch, which shares its sync with as many leaves as can be
+// had. Those who were answered by the last one are likely to come again at once:
+// with them and with whoever waits already the batch is complete, and for them it
+// waits, but no longer than half of what a sync takes.
+func (l *Log) gather() *batch {
+	runtime.Gosched() // whoever can run may have a leaf
+	l.mu.Lock()
+	if b := l.filling; b != nil && len(l.ready) == 0 && len(b.hashes) < l.company && l.company > 1 && !l.closed {
+		l.wanted = l.company
+		select {
+		case <-l.complete: // of a batch that had waited long enough
+		default:
+		}
+	}
+	waits := l.wanted > 0
+	l.mu.Unlock()
+	if waits {
+		timer := time.NewTimer(min(l.syncTime/2, maxCompany))
+		select {
+		case <-l.complete:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	return l.take()
 }
 
 // take returns the oldest batch, nil if there is none.
@@ -98,6 +130,7 @@ func (l *Log) take() *batch {
 	if len(l.ready) == 0 {
 		return nil
 	}
+	l.wanted = 0
 	b := l.ready[0]
 	l.ready[0] = nil
 	l.ready = l.ready[1:]
@@ -112,12 +145,18 @@ func (l *Log) commit(b *batch) error {
 		}
 	}
 	sequence := l.journal.sequence
+	start := l.o.Clock.Boot()
 	offset, err := l.journal.write(b.buf, b.first)
 	if err != nil {
 		return err
 	}
+	l.syncTime = l.o.Clock.Boot() - start
 	l.publish(b, mark{b.first, sequence, offset})
 	l.mu.Lock()
+	l.company = len(b.hashes)
+	if l.filling != nil {
+		l.company += len(l.filling.hashes)
+	}
 	for _, ref := range b.blobs {
 		ref.file, ref.offset, ref.data = l.journal.file, offset+ref.offset, nil
 	}

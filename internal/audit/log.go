@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"claviger/internal/clock"
 	"claviger/internal/wire"
@@ -76,17 +77,21 @@ type Log struct {
 	spare   []byte     // a buffer for the next batch
 	err     error      // why the log stopped
 	closed  bool
+	company int // leaves that the next batch may have, see gather
+	wanted  int // leaves that the committer waits for; 0: it doesn't
 
-	wake chan struct{} // of capacity 1: there is something to write
-	over chan struct{} // closed when the committer has ended
-	lock io.Closer
+	wake     chan struct{} // of capacity 1: there is something to write
+	complete chan struct{} // of capacity 1: the batch has the leaves that were wanted
+	over     chan struct{} // closed when the committer has ended
+	lock     io.Closer
 
-	journal *journal   // the committer's
-	tiles   *tileStore // the committer's
-	state   durable    // what has reached the disk
-	signing sync.Mutex // held while a checkpoint is made
-	last    Checkpoint // the newest one made; guarded by signing
-	opening Opening
+	journal  *journal      // the committer's
+	tiles    *tileStore    // the committer's
+	syncTime time.Duration // of the last batch; the committer's
+	state    durable       // what has reached the disk
+	signing  sync.Mutex    // held while a checkpoint is made
+	last     Checkpoint    // the newest one made; guarded by signing
+	opening  Opening
 }
 
 // durable is what has reached the disk.
@@ -192,6 +197,13 @@ func (l *Log) queue(leaf *Leaf, body []byte, hash wire.Hash) (Position, Ticket, 
 	b := l.add(entryLeaf, body)
 	b.hashes = append(b.hashes, hash)
 	l.next.Index++
+	if l.wanted > 0 && (len(b.hashes) >= l.wanted || len(l.ready) > 0) {
+		l.wanted = 0
+		select {
+		case l.complete <- struct{}{}:
+		default:
+		}
+	}
 	return at, Ticket{b}, nil
 }
 

@@ -52,7 +52,7 @@ func Open(o Options) (*Log, error) {
 	if o.Clock == nil || o.Dir == "" {
 		return nil, fmt.Errorf("%w: no clock or no directory", ErrConfig)
 	}
-	l := &Log{o: o, fs: o.FS, key: key, blobs: blobIndex{}, wake: make(chan struct{}, 1), over: make(chan struct{})}
+	l := &Log{o: o, fs: o.FS, key: key, blobs: blobIndex{}, wake: make(chan struct{}, 1), complete: make(chan struct{}, 1), over: make(chan struct{})}
 	if l.fs == nil {
 		l.fs = OS()
 	}

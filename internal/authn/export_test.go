@@ -20,3 +20,6 @@ func (v *AdminVerifier) FillNonces(authority wire.Hash, session bool) (n uint64,
 		n++
 	}
 }
+
+// Known is how many chains are remembered.
+func (r *Remembered) Known() int { return len(r.known) }

@@ -25,6 +25,7 @@ import (
 	"claviger/internal/keyserver/hearsay"
 	"claviger/internal/keyserver/holding"
 	"claviger/internal/keyserver/identity"
+	"claviger/internal/keyserver/keywork"
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/keyserver/policyset"
 	"claviger/internal/keyserver/sendtoken"
@@ -54,6 +55,7 @@ type Core struct {
 	ledger  *executor.Ledger
 	exec    *executor.Executor
 	keys    *hierarchy.Hierarchy
+	worker  *keywork.Worker
 	audit   *audit.Log
 	budget  *audit.Budget
 	ca      *ca.CA
@@ -187,9 +189,10 @@ func (c *Core) openKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.worker = keywork.New(c.keys, c.o.Domain)
 	c.ledger = executor.NewLedger(c.log, c.signer, c.clock)
 	c.exec = executor.New(executor.Options{
-		Server: c.id, Ledger: c.ledger, Keys: c.keys, Clock: c.clock, Logger: c.logger, Switching: &c.switching,
+		Server: c.id, Ledger: c.ledger, Keys: c.keys, Clock: c.clock, Logger: c.logger, Switching: &c.switching, Erased: c.worker.Forget,
 	})
 	return nil
 }
@@ -217,6 +220,9 @@ func (c *Core) close(ctx context.Context) error {
 	var errs []error
 	if c.audit != nil {
 		errs = append(errs, c.writeBudget(true), c.anchor(ctx), c.audit.Close())
+	}
+	if c.worker != nil {
+		c.worker.Forget()
 	}
 	if c.keys != nil {
 		c.keys.Close()

@@ -89,8 +89,8 @@ func (c *Core) rule(f facts, set *policyset.Set, caller *authn.Caller, item wire
 func (c *Core) ask(f facts, set *policyset.Set, caller *authn.Caller, item wire.Item, key *authority.Key, ask ask) ruling {
 	r := ruling{allowed: true}
 	for _, action := range ask.actions(item) {
-		d := set.Decide(policy.Request{
-			Principal: policy.Workload(caller.ID, f.name), Action: action, Resource: resource(key),
+		d := set.Ask(policyset.Question{
+			Epoch: f.epoch, Domain: f.name, Caller: caller.ID, Action: action, Key: key,
 			Context: policy.Context{Time: ask.now, Purpose: item.Purpose, Partition: string(item.Partition), Reason: ask.reason, Route: ask.route},
 		})
 		r.errors = append(r.errors, d.Errors...)
@@ -118,24 +118,6 @@ func (a ask) actions(item wire.Item) []string {
 		return append([]string{"release"}, item.Operations...)
 	}
 	return item.Operations
-}
-
-func resource(k *authority.Key) policy.Resource {
-	r := policy.Resource{Type: "Key", Name: k.Name, Attributes: map[string]any{"algorithm": k.Algorithm}}
-	if level := attestationLevel(k.Settings.Attestation); level > 0 {
-		r.Attributes["attestation"] = level
-	}
-	if len(k.Settings.Tags) > 0 {
-		r.Tags = make(map[string]string, len(k.Settings.Tags))
-		for _, t := range k.Settings.Tags {
-			r.Tags[t.Name] = t.Value
-		}
-	}
-	return r
-}
-
-func attestationLevel(s string) int64 {
-	return map[string]int64{"software": 1, "tpm": 2, "tee": 3}[s]
 }
 
 // usable finds the version that an item means and says why it can't be used.

@@ -53,6 +53,12 @@ func (c *Core) doWorkload(ctx context.Context, caller *authn.Caller, op Op) (Ans
 		return c.release(ctx, caller, op)
 	case *Use:
 		return c.use(ctx, caller, op)
+	case *UseAll:
+		all, err := c.useAll(ctx, caller, op.Uses)
+		if err != nil {
+			return nil, err
+		}
+		return &UsedAll{all}, nil
 	case *List:
 		return c.list(ctx, caller)
 	case *Certify:

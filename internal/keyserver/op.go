@@ -65,6 +65,12 @@ type Use struct {
 	Route     string
 }
 
+// MaxTogether is how many uses one UseAll holds.
+const MaxTogether = 32
+
+// UseAll is several uses, decided with the facts of one moment.
+type UseAll struct{ Uses []*Use }
+
 // List asks which keys the caller may use.
 type List struct{}
 
@@ -111,6 +117,7 @@ type MakeBackup struct{ To io.Writer }
 
 func (*Release) op()        {}
 func (*Use) op()            {}
+func (*UseAll) op()         {}
 func (*List) op()           {}
 func (*Certify) op()        {}
 func (*Propose) op()        {}
@@ -140,6 +147,15 @@ type Used struct {
 	Key      string
 	ID       wire.KeyID
 	Version  uint64
+}
+
+// UsedAll are the results of a UseAll, each in its place.
+type UsedAll struct{ Results []UseResult }
+
+// UseResult is what became of one use of several: one of the two.
+type UseResult struct {
+	Used *Used
+	Err  error
 }
 
 // Listed are the keys that the caller may use.
@@ -186,6 +202,7 @@ type Done struct{}
 
 func (*Released) answer()      {}
 func (*Used) answer()          {}
+func (*UsedAll) answer()       {}
 func (*Listed) answer()        {}
 func (*Certified) answer()     {}
 func (*Proposed) answer()      {}

@@ -10,7 +10,6 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/hierarchy"
-	"claviger/internal/kdf"
 	"claviger/internal/keyserver/executor"
 	"claviger/internal/keyserver/policyset"
 	"claviger/internal/secret"
@@ -118,9 +117,9 @@ func (c *Core) releaseItem(ctx context.Context, in itemOf, grant *wire.Grant, ou
 	leaf := c.decisionLeaf(in.caller, in.f, in.set, in.item, r, in.ask)
 	leaf.Request, leaf.Item = in.op.Sealed, uint64(in.index)
 	if r.allowed {
-		key, kc, err := c.derive(ctx, r, in.item)
+		key, kc, err := c.worker.Derive(ctx, executor.VersionOf(r.key, r.version), in.item.Purpose, in.item.Partition)
 		if err != nil {
-			return audit.Ticket{}, err
+			return audit.Ticket{}, keyError(fmt.Errorf("derive %s version %d: %w", r.key.Name, r.version.Number, err))
 		}
 		out.Keys[in.index] = key
 		g.KeyID, g.Name, g.Version, g.State, g.Algorithm = r.key.ID, r.key.Name, r.version.Number, r.version.State, r.key.Algorithm
@@ -136,17 +135,6 @@ func (c *Core) releaseItem(ctx context.Context, in itemOf, grant *wire.Grant, ou
 	g.AuditLog, g.AuditIndex = at.Log, at.Index
 	grant.Items[in.index] = g
 	return ticket, nil
-}
-
-// derive returns a leaf key, outside protected memory because it goes into the
-// sealed answer, and its commitment. The caller wipes it.
-func (c *Core) derive(ctx context.Context, r ruling, item wire.Item) ([]byte, [32]byte, error) {
-	leaf, err := c.keys.Leaf(ctx, executor.VersionOf(r.key, r.version), item.Purpose, item.Partition)
-	if err != nil {
-		return nil, [32]byte{}, keyError(fmt.Errorf("derive %s version %d: %w", r.key.Name, r.version.Number, err))
-	}
-	defer leaf.Wipe()
-	return append([]byte(nil), leaf.Expose()...), kdf.Commit(leaf, c.o.Domain), nil
 }
 
 // keyError sorts the hierarchy's errors for doors: a key that can't be read now

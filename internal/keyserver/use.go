@@ -4,86 +4,138 @@ package keyserver
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 
-	"claviger/envelope"
 	"claviger/internal/audit"
 	"claviger/internal/authn"
-	"claviger/internal/hierarchy"
 	"claviger/internal/keyserver/executor"
+	"claviger/internal/keyserver/keywork"
 	"claviger/internal/wire"
 )
 
-// useOperations maps what the API offers to the policy action and the purpose.
-func useOperations() map[string][2]string {
-	return map[string][2]string{
-		"encrypt": {"encrypt", wire.PurposeData}, "decrypt": {"decrypt", wire.PurposeData},
-		"sign": {"sign", wire.PurposeSign}, "verify": {"verify", wire.PurposeSign}, "public-key": {"verify", wire.PurposeSign},
-		"mac": {"mac", wire.PurposeMAC}, "verify-mac": {"verify", wire.PurposeMAC},
+// use has the server use a key for one item.
+func (c *Core) use(ctx context.Context, caller *authn.Caller, op *Use) (Answer, error) {
+	all, err := c.useAll(ctx, caller, []*Use{op})
+	if err != nil {
+		return nil, err
 	}
+	if all[0].Err != nil {
+		return nil, all[0].Err
+	}
+	return all[0].Used, nil
 }
 
-// use has the server use a key for one item: decide, record, act, answer.
-func (c *Core) use(ctx context.Context, caller *authn.Caller, op *Use) (Answer, error) {
-	row, ok := useOperations()[op.Operation]
-	if !ok {
-		return nil, fmt.Errorf("%w: unknown operation", ErrMalformed)
+// useAll decides, records and does what some items ask for: with the facts of one
+// moment, in one turn, and with one sync of the audit log for all. An item fails
+// alone; an error is that of all of them.
+func (c *Core) useAll(ctx context.Context, caller *authn.Caller, ops []*Use) ([]UseResult, error) {
+	if len(ops) == 0 || len(ops) > MaxTogether {
+		return nil, fmt.Errorf("%w: 1 to %d uses", ErrMalformed, MaxTogether)
 	}
-	item := op.Item
-	item.Operations, item.Purpose = []string{row[0]}, row[1]
-	if op.Operation == "decrypt" {
-		if err := fromCiphertext(&item, op.Input); err != nil {
-			return nil, err
+	out, sound := make([]UseResult, len(ops)), make([]askedUse, 0, len(ops))
+	for i, op := range ops {
+		item, err := itemOfUse(op)
+		if out[i].Err = err; err == nil {
+			sound = append(sound, askedUse{op, item, &out[i]})
 		}
-	}
-	if err := item.Check(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	done, err := c.work(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	out, ticket, err := c.decideUse(ctx, caller, op, item)
-	if ticket == nil {
+	tickets, err := c.decideUses(ctx, caller, sound)
+	if err != nil {
 		return nil, err
 	}
 	done()
 	// Security: no durable leaf, no answer, and no refusal either (T-71).
-	if err := c.wait(ctx, *ticket); err != nil {
-		return nil, err
-	}
-	if err != nil {
+	if err := c.wait(ctx, tickets...); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// decideUse decides, records and acts. Without a ticket nothing was recorded.
-func (c *Core) decideUse(ctx context.Context, caller *authn.Caller, op *Use, item wire.Item) (*Used, *audit.Ticket, error) {
+// askedUse is a use that can be decided, and the place of its result.
+type askedUse struct {
+	op   *Use
+	item wire.Item
+	out  *UseResult
+}
+
+// itemOfUse is what a use asks policy for.
+func itemOfUse(op *Use) (wire.Item, error) {
+	action, purpose, ok := keywork.Named(op.Operation)
+	if !ok {
+		return wire.Item{}, fmt.Errorf("%w: unknown operation", ErrMalformed)
+	}
+	item := op.Item
+	item.Operations, item.Purpose = []string{action}, purpose
+	var err error
+	if op.Operation == "decrypt" {
+		err = keywork.FromCiphertext(&item, op.Input)
+	}
+	if err == nil {
+		err = item.Check()
+	}
+	if err != nil {
+		return item, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return item, nil
+}
+
+// decideUses decides, records, acts, and fills in the results.
+func (c *Core) decideUses(ctx context.Context, caller *authn.Caller, uses []askedUse) ([]audit.Ticket, error) {
 	c.switching.RLock()
 	defer c.switching.RUnlock()
-	f := c.collect(caller, item)
+	items := make([]wire.Item, len(uses))
+	for i := range uses {
+		items[i] = uses[i].item
+	}
+	f := c.collect(caller, items...)
 	set, err := c.currentPolicy(f.policy)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	a := ask{now: c.Now(), route: op.Route}
-	r := c.rule(f, set, caller, item, f.keys[0], a)
-	c.policyErrors(r.errors)
-	leaf := c.decisionLeaf(caller, f, set, item, r, a)
-	leaf.Request, leaf.Item = op.Request, op.Index
-	_, ticket, err := c.enter(leaf)
-	if err != nil {
-		return nil, nil, err
+	tickets := make([]audit.Ticket, 0, len(uses))
+	for i, u := range uses {
+		a := ask{now: c.Now(), route: u.op.Route}
+		r := c.rule(f, set, caller, u.item, f.keys[i], a)
+		c.policyErrors(r.errors)
+		leaf := c.decisionLeaf(caller, f, set, u.item, r, a)
+		leaf.Request, leaf.Item = u.op.Request, u.op.Index
+		_, ticket, err := c.enter(leaf)
+		if err == nil {
+			tickets = append(tickets, ticket)
+			u.out.Used, err = c.act(ctx, caller, u.op, r, u.item)
+		}
+		if errors.Is(err, ErrUnavailable) {
+			return nil, err
+		}
+		u.out.Err = err
 	}
+	return tickets, nil
+}
+
+// act does what was decided, once its leaf is entered.
+func (c *Core) act(ctx context.Context, caller *authn.Caller, op *Use, r ruling, item wire.Item) (*Used, error) {
 	if !r.allowed {
-		return nil, &ticket, denied(caller, item, r)
+		return nil, denied(caller, item, r)
 	}
-	out, err := c.act(ctx, op, r, item)
-	return out, &ticket, err
+	out := &Used{Key: r.key.Name, ID: r.key.ID, Version: r.version.Number}
+	var err error
+	out.Output, out.Verified, err = c.worker.Do(ctx, keywork.Task{
+		Operation: op.Operation, Version: executor.VersionOf(r.key, r.version), Partition: item.Partition,
+		Input: op.Input, Proof: op.Proof, Context: op.Context, Scheme: op.Scheme,
+	})
+	if errors.Is(err, keywork.ErrInput) {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if err != nil {
+		return nil, keyError(err)
+	}
+	return out, nil
 }
 
 // denied words a refusal. The key's name is what the caller said, unless policy
@@ -97,93 +149,6 @@ func denied(caller *authn.Caller, item wire.Item, r ruling) *Denial {
 		name = wire.KeyID(item.ID).String()
 	}
 	return &Denial{Caller: caller.ID, Operation: item.Operations[0], Key: name, Reason: r.reason}
-}
-
-// fromCiphertext lets a field's own header say which key, version and partition
-// it needs; what the caller named must agree.
-func fromCiphertext(item *wire.Item, ciphertext []byte) error {
-	ref, err := envelope.InspectField(ciphertext)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if item.Version != 0 && item.Version != ref.Version {
-		return fmt.Errorf("%w: the ciphertext is of version %d", ErrMalformed, ref.Version)
-	}
-	item.Version = ref.Version
-	if !ref.HidePartition {
-		item.Partition = ref.Partition
-	}
-	if item.Name == "" {
-		item.ID = ref.KeyID[:]
-	}
-	return nil
-}
-
-// act does what was decided.
-func (c *Core) act(ctx context.Context, op *Use, r ruling, item wire.Item) (*Used, error) {
-	v := executor.VersionOf(r.key, r.version)
-	out := &Used{Key: r.key.Name, ID: r.key.ID, Version: r.version.Number}
-	u := hierarchy.Use{Partition: item.Partition, Scheme: op.Scheme}
-	var err error
-	switch op.Operation {
-	case "encrypt", "decrypt":
-		out.Output, err = c.actField(ctx, op, r, item)
-	case "sign":
-		out.Output, err = c.keys.Sign(ctx, v, u, op.Input)
-	case "verify":
-		err = c.keys.Verify(ctx, v, u, op.Input, op.Proof)
-		out.Verified = err == nil
-	case "public-key":
-		var pub any
-		if pub, err = c.keys.PublicKey(ctx, v, item.Partition); err == nil {
-			out.Output, err = x509.MarshalPKIXPublicKey(pub)
-		}
-	case "mac":
-		var mac [32]byte
-		mac, err = c.keys.MAC(ctx, v, item.Partition, op.Input)
-		out.Output = mac[:]
-	case "verify-mac":
-		err = c.keys.VerifyMAC(ctx, v, item.Partition, op.Input, op.Proof)
-		out.Verified = err == nil
-	}
-	if errors.Is(err, hierarchy.ErrSignature) {
-		return out, nil // a wrong signature is an answer, not a failure
-	}
-	if errors.Is(err, hierarchy.ErrInvalid) || errors.Is(err, envelope.ErrIntegrity) {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	return out, keyError(err)
-}
-
-// actField seals or opens small data as a field (docs/spec/envelope.md), so that
-// the SDK can open what the server sealed and the other way round.
-func (c *Core) actField(ctx context.Context, op *Use, r ruling, item wire.Item) ([]byte, error) {
-	leaf, err := c.keys.Leaf(ctx, executor.VersionOf(r.key, r.version), item.Purpose, item.Partition)
-	if err != nil {
-		return nil, err
-	}
-	defer leaf.Wipe()
-	ref := envelope.Ref{Domain: c.o.Domain, KeyID: r.key.ID, Version: r.version.Number, Partition: item.Partition}
-	if op.Operation == "decrypt" {
-		have, err := envelope.InspectField(op.Input)
-		if err != nil {
-			return nil, err
-		}
-		// Security: the key that policy ruled on is the key that opens (T-03).
-		if have.KeyID != r.key.ID || have.Version != r.version.Number {
-			return nil, fmt.Errorf("%w: the ciphertext is of another key", ErrMalformed)
-		}
-		ref.HidePartition = have.HidePartition
-	}
-	key, err := envelope.NewLeafKey(ref, leaf.Expose())
-	if err != nil {
-		return nil, err
-	}
-	defer key.Wipe()
-	if op.Operation == "encrypt" {
-		return key.SealField(op.Input, op.Context)
-	}
-	return key.OpenField(op.Input, op.Context)
 }
 
 // list says which keys a workload may use: it has seen nothing else of the

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cedar-policy/cedar-go"
 )
@@ -28,6 +29,10 @@ type Decision struct {
 	// Errors say what couldn't be evaluated. They may quote names and attributes
 	// of the request, and belong into the log, not into an answer.
 	Errors []string
+	// Lasting says that no policy which could matter reads the context: whoever asks
+	// for the same with another context gets the same answer from this set, as
+	// long as that context passes [Context.Check].
+	Lasting bool
 	// Alarm is set exactly when Errors isn't empty: something is broken that a
 	// person has to look at.
 	Alarm bool
@@ -54,7 +59,7 @@ func (s *Set) decide(f *facts, chosen []int32) Decision {
 		}
 		return failed(messages...)
 	}
-	d := Decision{Allowed: answer == cedar.Allow, Reason: ReasonNone}
+	d := Decision{Allowed: answer == cedar.Allow, Reason: ReasonNone, Lasting: !s.readContext(chosen)}
 	for _, reason := range found.Reasons {
 		d.Policies = append(d.Policies, string(reason.PolicyID))
 	}
@@ -66,6 +71,11 @@ func (s *Set) decide(f *facts, chosen []int32) Decision {
 		d.Reason = fmt.Sprintf("policy %s %s it", d.Policies[0], verb)
 	}
 	return d
+}
+
+// readContext reports whether any of these rules reads the context.
+func (s *Set) readContext(chosen []int32) bool {
+	return slices.ContainsFunc(chosen, func(i int32) bool { return s.rules[i].context })
 }
 
 func failed(messages ...string) Decision {

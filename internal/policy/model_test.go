@@ -254,7 +254,9 @@ func checkAgainstModel(t *testing.T, r *rand.Rand) (allowed, failed int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(s.decide(f, everything), d); diff != "" {
+		whole := s.decide(f, everything)
+		whole.Lasting = d.Lasting // of the rules that were looked at: here, all
+		if diff := cmp.Diff(whole, d); diff != "" {
 			t.Fatalf("the index changes the answer (- whole set, + index):\n%s\n%+v\n%s", diff, q, s.source)
 		}
 		if d.Allowed {
@@ -346,6 +348,34 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 	}
 	if near < 1000 {
 		t.Errorf("only %d near permits seen", near)
+	}
+}
+
+// TestLastingHoldsForEveryContext: who remembers such a decision need not ask again.
+func TestLastingHoldsForEveryContext(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	lasting, changing := 0, 0
+	for range 500 {
+		_, s := randomSet(t, r)
+		for range 10 {
+			q := randomRequest(r)
+			first := s.Decide(q)
+			for _, q.Context.Partition = range modelWords {
+				for _, q.Context.Reason = range modelWords {
+					if diff := cmp.Diff(first, s.Decide(q)); diff == "" {
+						continue
+					} else if changing++; first.Lasting {
+						t.Fatalf("a lasting decision changes with the context:\n%s\n%+v\n%s", diff, q, s.source)
+					}
+				}
+			}
+			if first.Lasting {
+				lasting++
+			}
+		}
+	}
+	if lasting < 500 || changing < 500 {
+		t.Errorf("%d lasting decisions, %d that changed: too few to show anything", lasting, changing)
 	}
 }
 

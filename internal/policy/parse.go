@@ -35,6 +35,7 @@ type rule struct {
 	compiled *cedar.Policy
 	ast      *ast.Policy
 	actions  uint32 // bits of the actions its scope names
+	context  bool   // its conditions read the context
 }
 
 // Position is a place in a policy source.
@@ -154,6 +155,7 @@ func newRule(i int, p *cedar.Policy, source []byte, at span, tagWork *int) (rule
 		return r, oneLine(err)
 	}
 	r.actions = actionBits(r.ast.Action)
+	r.context = slices.ContainsFunc(r.ast.Conditions, func(c ast.ConditionType) bool { return readsContext(c.Body) })
 	return r, nil
 }
 

@@ -144,7 +144,7 @@ func (r Request) facts() (*facts, error) {
 	if err := f.setResource(v, action, r.Resource); err != nil {
 		return nil, fmt.Errorf("resource: %w", err)
 	}
-	context, err := r.Context.record(v)
+	context, err := r.Context.record()
 	if err != nil {
 		return nil, fmt.Errorf("context: %w", err)
 	}
@@ -235,24 +235,43 @@ func checkTags(allowed bool, tags map[string]string) error {
 	return nil
 }
 
-func (c Context) record(v *vocabulary) (cedar.Record, error) {
-	in := make(map[string]any, 5)
-	for name, s := range map[string]string{"purpose": c.Purpose, "reason": c.Reason, "route": c.Route} {
-		if s != "" {
-			in[name] = s
+// Check refuses a context that no request may have. Its errors mean that a caller
+// of this package is wrong, as those of facts do.
+func (c Context) Check() error {
+	if c.Time.IsZero() {
+		return fmt.Errorf("time is missing")
+	}
+	for _, s := range [...]string{c.Purpose, c.Reason, c.Route} {
+		if len(s) > maxValueBytes {
+			return fmt.Errorf("a text is longer than %d bytes", maxValueBytes)
 		}
 	}
-	in["time"] = c.Time
-	m, err := record(v.context, in)
-	if err != nil {
+	if len(c.Partition) > wire.MaxPartition {
+		return fmt.Errorf("partition is longer than %d bytes", wire.MaxPartition)
+	}
+	return nil
+}
+
+// record is the context in Cedar's form, which every field but the texts that are
+// absent has.
+func (c Context) record() (cedar.Record, error) {
+	if err := c.Check(); err != nil {
 		return cedar.Record{}, err
 	}
+	m := make(cedar.RecordMap, 5)
+	m["time"] = cedar.NewDatetime(c.Time)
 	// Security: a partition that isn't UTF-8 stays as it is. Left out, it would
 	// slip past a forbid that asks for it.
-	if len(c.Partition) > wire.MaxPartition {
-		return cedar.Record{}, fmt.Errorf("partition is longer than %d bytes", wire.MaxPartition)
-	}
 	m["partition"] = cedar.String(c.Partition)
+	if c.Purpose != "" {
+		m["purpose"] = cedar.String(c.Purpose)
+	}
+	if c.Reason != "" {
+		m["reason"] = cedar.String(c.Reason)
+	}
+	if c.Route != "" {
+		m["route"] = cedar.String(c.Route)
+	}
 	return cedar.NewRecord(m), nil
 }
 

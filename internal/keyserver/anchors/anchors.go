@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"claviger/internal/authn"
 	"claviger/internal/members"
 	"claviger/internal/pki"
 	"claviger/internal/wire"
@@ -45,6 +46,7 @@ type trustSet struct {
 	members wire.Hash
 	lists   []listStamp
 	chains  *pki.Verifier
+	judge   *authn.Remembered // of chains
 }
 
 // listStamp tells whether a revocation list's file was replaced.
@@ -55,8 +57,8 @@ type listStamp struct {
 
 // Verifier is what these members, and the revocation lists of their outside
 // anchors as they lie there now, say about workloads' certificates. As long as
-// neither changes it is the same one, by identity.
-func (a *Anchors) Verifier(m *members.State) (*pki.Verifier, error) {
+// neither changes it is the same one, by identity, and judges a chain once.
+func (a *Anchors) Verifier(m *members.State) (*authn.Remembered, error) {
 	have, stamps := a.have.Load(), a.stampLists(m)
 	if have == nil || have.members != m.Newest || !slices.Equal(have.lists, stamps) {
 		var err error
@@ -64,7 +66,7 @@ func (a *Anchors) Verifier(m *members.State) (*pki.Verifier, error) {
 			return nil, err
 		}
 	}
-	return have.chains, nil
+	return have.judge, nil
 }
 
 func (a *Anchors) stampLists(m *members.State) []listStamp {
@@ -110,6 +112,7 @@ func (a *Anchors) renew(m *members.State, stamps []listStamp) (*trustSet, error)
 		}
 	}
 	a.takeLists(next, m)
+	next.judge = authn.Remember(next.chains)
 	a.have.Store(next)
 	return next, nil
 }

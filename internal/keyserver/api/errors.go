@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"claviger/internal/audit"
@@ -84,14 +85,25 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 	writeJSON(w, status, map[string]any{"error": e})
 }
 
+// writeJSON answers with a value that encodes. The length is said, so that no
+// answer is cut into chunks.
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client has gone; nothing to tell it
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic("api: an answer that has no JSON form: " + err.Error())
+	}
+	write(w, "application/json", status, append(data, '\n'))
 }
 
 func writeCBOR(w http.ResponseWriter, data []byte) error {
-	w.Header().Set("Content-Type", "application/cbor")
-	_, err := w.Write(data)
-	return err
+	write(w, "application/cbor", http.StatusOK, data)
+	return nil
+}
+
+func write(w http.ResponseWriter, kind string, status int, data []byte) {
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(status)
+	_, _ = w.Write(data) // the client has gone; nothing to tell it
 }

@@ -3,9 +3,9 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -13,11 +13,8 @@ import (
 	"claviger/internal/wire"
 )
 
-// Bounds of a batch of server-side operations.
-const (
-	maxUseItems = 256
-	useAtOnce   = 32
-)
+// maxUseItems bounds a batch of server-side operations.
+const maxUseItems = 256
 
 // useItem is one item of POST /v1/use; bytes are base64.
 type useItem struct {
@@ -68,38 +65,60 @@ func useKeys(c *call) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(c.w, http.StatusOK, map[string]any{"schema": 1, "items": out})
+	writeJSON(c.w, http.StatusOK, useAnswer{1, out})
 	return nil
 }
 
-// useAll works on several items at once, so that one sync of the audit log
-// covers them together. An error is that of the whole request.
+// useAnswer is the answer to POST /v1/use.
+type useAnswer struct {
+	Schema int         `json:"schema"`
+	Items  []useResult `json:"items"`
+}
+
+// useAll has the items done, as many together as the choke point takes, and those
+// groups at once, so that few syncs of the audit log cover them all. An error is
+// that of the whole request.
 func (c *call) useAll(request wire.Hash, items []useItem) ([]useResult, error) {
 	out := make([]useResult, len(items))
+	if len(items) <= keyserver.MaxTogether {
+		return out, c.useTogether(request, 0, items, out)
+	}
 	var whole errgroup.Group
-	whole.SetLimit(useAtOnce)
-	for i, item := range items {
-		whole.Go(func() error {
-			a, err := c.core.Do(c.Context(), c.caller, item.asOp(request, uint64(i)))
-			if errors.Is(err, keyserver.ErrUnavailable) || errors.Is(err, keyserver.ErrUnproved) || errors.Is(err, keyserver.ErrSealed) {
-				return err
-			}
-			if err != nil {
-				status, e := classify(err)
-				if status == http.StatusInternalServerError {
-					c.server.logger.Error("Request failed", "error", err)
-				}
-				out[i].Error = &e
-				return nil
-			}
-			out[i] = resultOf(item.Op, a.(*keyserver.Used))
-			return nil
-		})
+	first := 0
+	for group := range slices.Chunk(items, keyserver.MaxTogether) {
+		at := first
+		whole.Go(func() error { return c.useTogether(request, at, group, out[at:]) })
+		first += len(group)
 	}
 	return out, whole.Wait()
 }
 
-func (i useItem) asOp(request wire.Hash, index uint64) *keyserver.Use {
+// useTogether does some items, of which the first is that of the given index in
+// the request, and fills in their results.
+func (c *call) useTogether(request wire.Hash, first int, items []useItem, out []useResult) error {
+	op := &keyserver.UseAll{Uses: make([]*keyserver.Use, len(items))}
+	for i := range items {
+		op.Uses[i] = items[i].asOp(request, uint64(first+i))
+	}
+	a, err := c.core.Do(c.Context(), c.caller, op)
+	if err != nil {
+		return err
+	}
+	for i, r := range a.(*keyserver.UsedAll).Results {
+		if r.Err == nil {
+			out[i] = resultOf(items[i].Op, r.Used)
+			continue
+		}
+		status, e := classify(r.Err)
+		if status == http.StatusInternalServerError {
+			c.server.logger.Error("Request failed", "error", r.Err)
+		}
+		out[i].Error = &e
+	}
+	return nil
+}
+
+func (i *useItem) asOp(request wire.Hash, index uint64) *keyserver.Use {
 	op := &keyserver.Use{
 		Operation: i.Op, Request: request, Index: index, Context: i.Context, Scheme: i.Scheme, Route: "native",
 		Item: wire.Item{Name: i.Key, Version: i.Version, Partition: i.Partition},

@@ -28,6 +28,9 @@ type Options struct {
 	// Switching is held while the erasure epoch changes, in the log and in the
 	// hierarchy: by the one a key lies where by the other it doesn't, yet.
 	Switching sync.Locker
+	// Erased is called under Switching once the erasure epoch may have changed: no
+	// key that was derived before may stay in memory.
+	Erased func()
 }
 
 // Executor carries out what the log orders. It is safe for concurrent use.
@@ -228,6 +231,7 @@ func (e *Executor) switchEpoch(ctx context.Context, sw *hierarchy.Switch, entry 
 	if err := e.o.Ledger.AppendIf(ctx, authority.KindErasure, entry, covered); err != nil {
 		return fmt.Errorf("switch erasure epoch: %w", err)
 	}
+	defer e.o.Erased()
 	if _, err := e.o.Keys.Erase(ctx, sw); err != nil {
 		return fmt.Errorf("erase epoch %d: %w", sw.From.Number, err)
 	}

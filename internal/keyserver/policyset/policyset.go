@@ -20,6 +20,8 @@ type Set struct {
 	Schema wire.Hash // likewise of the schema
 	hash   wire.Hash
 	source []byte
+
+	decisions decisions
 }
 
 // Blobs is the audit log's store of what leaves name by hash.
