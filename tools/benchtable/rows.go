@@ -17,12 +17,15 @@ const (
 	cpuRate             // so many for a second of the server's processor time
 	welch               // Welch's t of two classes of input, without its sign
 	lag                 // time that 99 in 100 don't exceed
+	replaySpan          // time of a start that replays the whole log
+	replayCPU           // processor time of it
+	perKey              // resident memory for each key, without what is mapped from files
 )
 
 // units are those of the benchmarks that the forms are made from.
 var units = map[form]string{
 	speed: "MB/s", span: "ns/op", rate: "ns/op", size: "MiB-RSS", ownSize: "MiB-own", cpuSpan: "cpu-ns/op", cpuRate: "cpu-ns/op",
-	welch: "|t|", lag: "p99-ms",
+	welch: "|t|", lag: "p99-ms", replaySpan: "replay-ns", replayCPU: "replay-cpu-ns", perKey: "B-own/key",
 }
 
 // row is one line of the table: what it says, and the benchmark behind it.
@@ -78,6 +81,9 @@ var rows = []row{
 	{"Key server, from its files to ready", "processor time for it, all processors together", "./test/bench", "Start/keys=100000", cpuSpan, "", ""},
 	{"Key server, from its files to ready", "memory then, what is mapped of the store's file included", "./test/bench", "Start/keys=100000", size, "", ""},
 	{"Key server, from its files to ready", "of it the server's own", "./test/bench", "Start/keys=100000", ownSize, "", ""},
+	{"Key server, from its files to ready", "of that, for each key", "./test/bench", "Start/keys=100000", perKey, "", ""},
+	{"Key server, from its files to ready", "without a snapshot: replay and verify the whole log, 100,000 keys", "./test/bench", "Start/keys=100000", replaySpan, "", ""},
+	{"Key server, from its files to ready", "processor time for it, all processors together", "./test/bench", "Start/keys=100000", replayCPU, "", ""},
 
 	{"Key server over mutual TLS, a process on one processor", "release of a key", "./test/bench", "Server/Release", rate, "", ""},
 	{"Key server over mutual TLS, a process on one processor", "releases for a second of its processor time", "./test/bench", "Server/Release", cpuRate, "", ""},
@@ -132,6 +138,8 @@ func (f form) show(v float64) string {
 		return fmt.Sprintf("%s MB/s", digits(v))
 	case f == size || f == ownSize:
 		return fmt.Sprintf("%s MiB", digits(v))
+	case f == perKey:
+		return fmt.Sprintf("%s B", digits(v))
 	case f == rate || f == cpuRate:
 		return fmt.Sprintf("%s/s", digits(1e9/v))
 	case v < 1e3:
