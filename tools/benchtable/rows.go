@@ -8,18 +8,18 @@ import "fmt"
 type form int
 
 const (
-	speed   form = iota // MB/s
-	span                // time for one
-	rate                // so many a second
-	size                // resident memory
-	ownSize             // resident memory without what is mapped from files
-	cpuSpan             // processor time of the server for one
-	cpuRate             // so many for a second of the server's processor time
-	welch               // Welch's t of two classes of input, without its sign
-	lag                 // time that 99 in 100 don't exceed
-	replaySpan          // time of a start that replays the whole log
-	replayCPU           // processor time of it
-	perKey              // resident memory for each key, without what is mapped from files
+	speed      form = iota // MB/s
+	span                   // time for one
+	rate                   // so many a second
+	size                   // resident memory
+	ownSize                // resident memory without what is mapped from files
+	cpuSpan                // processor time of the server for one
+	cpuRate                // so many for a second of the server's processor time
+	welch                  // Welch's t of two classes of input, without its sign
+	lag                    // time that 99 in 100 don't exceed
+	replaySpan             // time of a start that replays the whole log
+	replayCPU              // processor time of it
+	perKey                 // resident memory for each key, without what is mapped from files
 )
 
 // units are those of the benchmarks that the forms are made from.
