@@ -51,7 +51,8 @@ bench: go-version ## the figures of docs/performance.md, as a table, in some min
 	@mkdir -p $(BIN); go build -C tools -o ../$(BIN)/benchtable ./benchtable
 	@$(BIN)/benchtable -benchtime $(BENCHTIME) -only '$(ONLY)'
 
-bench-big: go-version ## the long ones: streams of 10 GiB (40 GiB of disk, some minutes), times of refusals ten times as often, 1,000 clients that are revoked
+bench-big: go-version ## the long ones: streams of 10 GiB (40 GiB of disk, some minutes), times of refusals ten times as often, 1,000 clients that are revoked, a million keys
 	go test ./test/accept -run '^TestStreamsNeedLittleMemory$$' -v -bytes 10737418240 -timeout 60m
 	go test ./test/bench -run '^$$' -bench '^BenchmarkTiming$$' -benchtime 1x -timeout 60m -args -effort 10
 	go test ./test/stopwatch -run '^$$' -bench . -benchtime 1x -timeout 60m
+	go test ./test/bench -run '^$$' -bench '^BenchmarkStart$$/keys=1000000$$' -benchtime 3x -timeout 60m -args -keys 1000000
