@@ -23,10 +23,10 @@ type Pauses struct {
 // back to it at the same moment. failed, if it isn't nil, hears of each end.
 func Again(ctx context.Context, p Pauses, try func(ctx context.Context, works func()) error, failed func(error)) error {
 	if p.First <= 0 {
-		p.First = 250 * time.Millisecond
+		p.First = pace.FirstPause
 	}
 	if p.Most <= 0 {
-		p.Most = 30 * time.Second
+		p.Most = pace.MostPause
 	}
 	pause := p.First
 	for ctx.Err() == nil {
