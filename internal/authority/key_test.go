@@ -16,7 +16,7 @@ import (
 
 func TestSettingsBounds(t *testing.T) {
 	tests := map[string]func(*Settings){
-		"rotation under an hour":      func(s *Settings) { s.Rotation = MinRotation - 1 },
+		"rotation under an hour":      func(s *Settings) { s.Rotation = keyring.MinRotation - 1 },
 		"rotation without end":        func(s *Settings) { s.Rotation = math.MaxUint64 },
 		"no lease":                    func(s *Settings) { s.Lease = 0 },
 		"lease over a month":          func(s *Settings) { s.Lease = MaxLease + 1 },

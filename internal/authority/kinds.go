@@ -66,8 +66,6 @@ const (
 	DefaultStaleness = keyring.DefaultStaleness
 	MinStaleness     = keyring.MinStaleness
 	MaxLease         = keyring.MaxLease
-	MinRotation      = keyring.MinRotation
-	MaxRotation      = keyring.MaxRotation
 )
 
 // Algorithms lists the algorithms that a key may have.

@@ -92,7 +92,7 @@ func (l *Log) Close() {
 	if l == nil {
 		return
 	}
-	if l.keeper.Wait(); l.o.HeadPath == "" || l.Err() != nil {
+	if l.keeper.End(); l.o.HeadPath == "" || l.Err() != nil {
 		return
 	}
 	var position uint64

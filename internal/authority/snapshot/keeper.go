@@ -24,8 +24,11 @@ type Keeper struct {
 	File   File
 	Logger *slog.Logger
 
-	at    atomic.Uint64 // position of the newest snapshot, or of one that is being written
-	busy  sync.Mutex    // held by who writes
+	at   atomic.Uint64 // position of the newest snapshot, or of one that is being written
+	busy sync.Mutex    // held by who writes
+
+	mu    sync.Mutex // the fields below
+	ended bool
 	group sync.WaitGroup
 }
 
@@ -71,13 +74,24 @@ func load(ctx context.Context, log store.Log, r *Reader, sections []Section) err
 // the last one. Take gives what is to be written; it is called there.
 func (k *Keeper) Later(position uint64, take func() (Header, iter.Seq[[]byte])) {
 	last := k.at.Load()
-	if position-last >= max(saveEvery, position/saveShare) && k.at.CompareAndSwap(last, position) {
+	if position-last < max(saveEvery, position/saveShare) {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.ended && k.at.CompareAndSwap(last, position) {
 		k.group.Go(func() { k.write(take) })
 	}
 }
 
-// Wait waits for a snapshot that is being written.
-func (k *Keeper) Wait() { k.group.Wait() }
+// End waits for a snapshot that is being written. From then on only Save writes
+// any: who ends may wipe the key.
+func (k *Keeper) End() {
+	k.mu.Lock()
+	k.ended = true
+	k.mu.Unlock()
+	k.group.Wait()
+}
 
 // Save writes a snapshot, unless the newest one is of position.
 func (k *Keeper) Save(position uint64, take func() (Header, iter.Seq[[]byte])) {

@@ -375,7 +375,7 @@ func TestKeeperWritesWhenItIsWorthIt(t *testing.T) {
 			{1, 0}, {4095, 0}, {4096, 4096}, {4097, 4096}, {8191, 4096}, {8192, 8192}, {1_000_000, 1_000_000}, {1_049_999, 1_000_000}, {1_060_000, 1_060_000},
 		} {
 			k.Later(step.position, take(step.position))
-			k.Wait()
+			k.group.Wait()
 			_, h, err := read(k.File)
 			if err != nil || h.Epoch.Position != step.newest {
 				t.Fatalf("at %d: the newest is of %d, %v", step.position, h.Epoch.Position, err)
@@ -386,6 +386,9 @@ func TestKeeperWritesWhenItIsWorthIt(t *testing.T) {
 		if _, h, err := read(k.File); err != nil || h.Epoch.Position != 1_060_001 {
 			t.Errorf("saved %d, %v", h.Epoch.Position, err)
 		}
+		k.End()
+		k.Later(9_000_000, func() (Header, iter.Seq[[]byte]) { t.Error("begun after the end"); return take(0)() })
+		k.group.Wait()
 	})
 }
 
