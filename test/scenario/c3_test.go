@@ -7,7 +7,6 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"iter"
 	"path/filepath"
@@ -17,10 +16,9 @@ import (
 	"time"
 
 	"claviger/internal/authority"
-	"claviger/internal/clock"
+	"claviger/internal/authority/authoritytest"
 	"claviger/internal/keyserver/hearsay"
 	"claviger/internal/members"
-	"claviger/internal/secret"
 	"claviger/internal/store"
 	"claviger/internal/wire"
 )
@@ -95,90 +93,50 @@ type replica struct {
 
 // pair is a domain of two servers.
 type pair struct {
-	t      *testing.T
-	clock  *clock.Manual
-	domain wire.DomainID
-	admin  ed25519.PrivateKey
+	*authoritytest.Domain
 	shared store.Store
 	a, b   *replica
 }
 
 const interval = 30 * time.Second
 
-func der(t *testing.T, key crypto.Signer) []byte {
-	t.Helper()
-	out, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func signer(t *testing.T) ed25519.PrivateKey {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	p := &pair{t: t, clock: clock.NewManual(start), admin: signer(t), shared: store.NewMem()}
-	first, second := signer(t), signer(t)
-	g := members.Genesis{
-		Name: "test", RootGeneration: 1, Root: wire.Sum("root"),
-		Keys:    members.Keys{Threshold: 1, Keys: []members.Key{{Name: "ann", Public: der(t, p.admin)}}},
-		Anchors: []members.Anchor{{Name: "embedded", Prefix: "spiffe://test/workload/", Embedded: true}},
-		Server:  members.Server{Name: "a", Key: der(t, first), EpochKey: wire.NewKey().Public()},
-	}
-	rand.Read(g.Random[:])
-	genesis, err := authority.Genesis(g, p.clock.Now(), p.admin)
-	p.must(err)
-	found, err := members.Found(genesis)
-	p.must(err)
-	p.domain = found.Domain
-	body, slot, local := secret.Random(32), secret.Random(32), secret.Random(32)
-	options := func(key ed25519.PrivateKey, s store.Store) authority.Options {
-		return authority.Options{
-			Store: s, Domain: p.domain, BodySeal: body, SlotSeal: slot, LocalSeal: local, HeadPath: filepath.Join(t.TempDir(), "head"),
-			Server: wire.ServerIDOf(key.Public()), Signer: key, Clock: p.clock, Fresh: true,
-			Namer: func(client string) wire.RevocationID {
-				sum := wire.Sum(client)
-				return wire.RevocationID(sum[:16])
-			},
-		}
-	}
-	p.a = &replica{key: first, store: &changeling{now: p.shared}}
-	p.a.o = options(first, p.a.store)
-	p.a.log, err = authority.Create(t.Context(), p.a.o, genesis)
-	p.must(err)
-	p.does(p.a, members.KindJoin, members.Server{Name: "b", Key: der(t, second), EpochKey: wire.NewKey().Public()}, second)
-	p.b = &replica{key: second, store: &changeling{now: p.shared}}
-	p.b.o = options(second, p.b.store)
-	p.b.log, err = authority.Open(t.Context(), p.b.o)
-	p.must(err)
-	p.hears(p.a)
-	p.hears(p.b)
+	p := &pair{Domain: authoritytest.New(t)}
+	p.shared = p.Options.Store
+	_, second, _ := ed25519.GenerateKey(rand.Reader)
+	p.Append(p.Log, members.KindJoin, members.Server{Name: "b", Key: p.Public(second), EpochKey: wire.NewKey().Public()}, p.Admin, second)
+	p.a, p.b = p.replica(p.Server), p.replica(second)
 	return p
+}
+
+// replica starts a server on the shared store.
+func (p *pair) replica(key ed25519.PrivateKey) *replica {
+	p.Helper()
+	r := &replica{key: key, o: p.Options, store: &changeling{now: p.shared}}
+	r.o.Store, r.o.HeadPath, r.o.Server, r.o.Signer = r.store, filepath.Join(p.TempDir(), "head"), wire.ServerIDOf(key.Public()), key
+	var err error
+	r.log, err = authority.Open(p.Context(), r.o)
+	p.must(err)
+	p.hears(r)
+	return r
 }
 
 func (p *pair) must(err error) {
 	if err != nil {
-		p.t.Helper()
-		p.t.Fatal(err)
+		p.Helper()
+		p.Fatal(err)
 	}
 }
 
 func (p *pair) hears(r *replica) {
-	p.t.Helper()
+	p.Helper()
 	var err error
 	r.hearsay, err = hearsay.Open(hearsay.Options{
-		Dir: filepath.Join(p.t.TempDir(), "proofs"), Domain: p.domain, Log: r.log, Clock: p.clock, Every: interval,
+		Dir: filepath.Join(p.TempDir(), "proofs"), Domain: p.ID, Log: r.log, Clock: p.Clock, Every: interval,
 		Own: func(e wire.Epoch, head wire.Hash) ([]byte, error) {
 			return wire.Sign(wire.TypeStatement, wire.Marshal(wire.Statement{
-				Type: wire.TypeStatement, Domain: p.domain, Server: r.o.Server, Epoch: e, Head: head, Issued: p.clock.Now().UnixMilli(),
+				Type: wire.TypeStatement, Domain: p.ID, Server: r.o.Server, Epoch: e, Head: head, Issued: p.Clock.Now().UnixMilli(),
 			}), r.key)
 		},
 		Alarm: func(kind, _ string) { r.alarms = append(r.alarms, kind) },
@@ -188,7 +146,7 @@ func (p *pair) hears(r *replica) {
 
 // does has an admin change something by a server.
 func (p *pair) does(r *replica, kind string, payload any, also ...crypto.Signer) {
-	p.t.Helper()
+	p.Helper()
 	p.must(p.tries(r, kind, payload, also...))
 }
 
@@ -196,10 +154,10 @@ func (p *pair) tries(r *replica, kind string, payload any, also ...crypto.Signer
 	var entry []byte
 	var err error
 	r.log.View(func(s *authority.State) {
-		entry, err = s.Entry(kind, payload, p.clock.Now().Add(time.Hour), append([]crypto.Signer{p.admin}, also...)...)
+		entry, err = s.Entry(kind, payload, p.Clock.Now().Add(time.Hour), append([]crypto.Signer{p.Admin}, also...)...)
 	})
 	if err == nil {
-		_, err = r.log.Append(p.t.Context(), entry)
+		_, err = r.log.Append(p.Context(), entry)
 	}
 	return err
 }
@@ -207,7 +165,7 @@ func (p *pair) tries(r *replica, kind string, payload any, also ...crypto.Signer
 // state has both say what they are at and hear the other, as statements go without
 // the store.
 func (p *pair) state() {
-	p.t.Helper()
+	p.Helper()
 	words := map[*replica][]byte{}
 	for _, r := range []*replica{p.a, p.b} {
 		if r.err() != nil {
@@ -220,15 +178,15 @@ func (p *pair) state() {
 	p.a.hearsay.Hear(words[p.b])
 	p.b.hearsay.Hear(words[p.a])
 	for r := range words {
-		r.hearsay.Look(p.t.Context())
+		r.hearsay.Look(p.Context())
 	}
 }
 
 func (r *replica) statement(p *pair) (st wire.Statement) {
-	now := p.clock.Now().UnixMilli()
+	now := p.Clock.Now().UnixMilli()
 	r.log.View(func(s *authority.State) {
 		st = wire.Statement{
-			Type: wire.TypeStatement, Domain: p.domain, Server: r.o.Server, Epoch: s.Epoch, Head: s.Head, Members: s.Members.Newest,
+			Type: wire.TypeStatement, Domain: p.ID, Server: r.o.Server, Epoch: s.Epoch, Head: s.Head, Members: s.Members.Newest,
 			Issued: now, Revoked: s.Revocations(now),
 		}
 	})
@@ -252,14 +210,14 @@ func TestStoreUnderTwoServers(t *testing.T) {
 		fault func(p *pair)
 		both  bool // whoever is right, people have to decide
 	}{
-		"rolls back": {fault: func(p *pair) { p.b.store.become(copyOf(p.t, p.shared, 3)) }},
-		"freezes":    {fault: func(p *pair) { p.b.store.become(copyOf(p.t, p.shared, 1<<30)) }},
+		"rolls back": {fault: func(p *pair) { p.b.store.become(copyOf(p.T, p.shared, 3)) }},
+		"freezes":    {fault: func(p *pair) { p.b.store.become(copyOf(p.T, p.shared, 1<<30)) }},
 		"forks": {both: true, fault: func(p *pair) {
-			p.b.store.become(copyOf(p.t, p.shared, 1<<30))
+			p.b.store.become(copyOf(p.T, p.shared, 1<<30))
 			p.does(p.b, authority.KindKeyCreate, keyNamed("another/history"))
 		}},
 		"forks far": {both: true, fault: func(p *pair) {
-			p.b.store.become(copyOf(p.t, p.shared, 1<<30))
+			p.b.store.become(copyOf(p.T, p.shared, 1<<30))
 			for _, name := range []string{"a", "b", "c", "d"} {
 				p.does(p.b, authority.KindKeyCreate, keyNamed("another/"+name))
 			}
@@ -280,7 +238,7 @@ func TestStoreUnderTwoServers(t *testing.T) {
 			id := p.a.o.Namer(appOne)
 			for passed := time.Duration(0); passed <= 2*interval; passed += interval / 2 {
 				p.state()
-				p.clock.Advance(interval / 2)
+				p.Clock.Advance(interval / 2)
 			}
 			p.a.hearsay.Look(t.Context())
 			p.b.hearsay.Look(t.Context())
@@ -301,7 +259,7 @@ func TestStoreUnderTwoServers(t *testing.T) {
 // settled has people fence the server that the store lied to, and looks at what it
 // can still do: it doesn't start on the true log, and is believed by nobody.
 func (p *pair) settled(forked bool, id wire.RevocationID) {
-	t := p.t
+	t := p.T
 	t.Helper()
 	p.does(p.a, members.KindFence, members.Fence{Server: p.b.o.Server, Reason: "its store lies"})
 	if forked {

@@ -7,7 +7,6 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,10 +14,8 @@ import (
 	"time"
 
 	"claviger/internal/authority"
-	"claviger/internal/clock"
+	"claviger/internal/authority/authoritytest"
 	"claviger/internal/members"
-	"claviger/internal/secret"
-	"claviger/internal/store"
 	"claviger/internal/wire"
 )
 
@@ -26,55 +23,16 @@ const every = 30 * time.Second
 
 // town is a domain whose one server may be told things, also of itself.
 type town struct {
-	*testing.T
-	id            wire.DomainID
-	clock         *clock.Manual
-	admin, server ed25519.PrivateKey
-	log           *authority.Log
-	o             authority.Options
-	alarms        []string
-	options       Options
-}
-
-func public(t *testing.T, key ed25519.PrivateKey) []byte {
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
+	*authoritytest.Domain
+	alarms  []string
+	options Options
 }
 
 func newTown(t *testing.T) *town {
-	w := &town{T: t, clock: clock.NewManual(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))}
-	_, w.admin, _ = ed25519.GenerateKey(rand.Reader)
-	_, w.server, _ = ed25519.GenerateKey(rand.Reader)
-	g := members.Genesis{
-		Name: "acme", RootGeneration: 1, Root: wire.Sum("root"),
-		Keys:    members.Keys{Threshold: 1, Keys: []members.Key{{Name: "ann", Public: public(t, w.admin)}}},
-		Anchors: []members.Anchor{{Name: "embedded", Prefix: "spiffe://acme/workload/", Embedded: true}},
-		Server:  members.Server{Name: "server1", Key: public(t, w.server), EpochKey: wire.NewKey().Public()},
-	}
-	rand.Read(g.Random[:])
-	genesis, err := authority.Genesis(g, w.clock.Now(), w.admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := members.Found(genesis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.id = found.Domain
-	w.o = authority.Options{
-		Store: store.NewMem(), Domain: w.id, BodySeal: secret.Random(32), SlotSeal: secret.Random(32), LocalSeal: secret.Random(32),
-		Server: wire.ServerIDOf(w.server.Public()), Signer: w.server, Clock: w.clock,
-		Namer: func(string) wire.RevocationID { return wire.RevocationID{3} }, Fresh: true,
-	}
-	if w.log, err = authority.Create(t.Context(), w.o, genesis); err != nil {
-		t.Fatal(err)
-	}
+	w := &town{Domain: authoritytest.New(t)}
 	w.options = Options{
-		Dir: filepath.Join(t.TempDir(), "proofs"), Domain: w.id, Log: w.log, Clock: w.clock, Every: every,
-		Own:   func(e wire.Epoch, head wire.Hash) ([]byte, error) { return w.statement(w.server, e, head), nil },
+		Dir: filepath.Join(t.TempDir(), "proofs"), Domain: w.ID, Log: w.Log, Clock: w.Clock, Every: every,
+		Own:   func(e wire.Epoch, head wire.Hash) ([]byte, error) { return w.statement(w.Server, e, head), nil },
 		Alarm: func(kind, _ string) { w.alarms = append(w.alarms, kind) },
 	}
 	return w
@@ -92,34 +50,16 @@ func (w *town) open() *Hearsay {
 // move appends a record through a log, which may be another server's.
 func (w *town) move(log *authority.Log) (wire.Epoch, wire.Hash) {
 	w.Helper()
-	var entry []byte
-	var err error
 	id := wire.KeyID{}
 	rand.Read(id[:])
-	log.View(func(s *authority.State) {
-		entry, err = s.Entry(authority.KindKeyCreate, authority.KeyCreate{
-			ID: id, Name: "k" + id.String()[:8], Algorithm: authority.AES256, Revocation: wire.RevocationID(id),
-			Settings: authority.Settings{Lease: 3600, Staleness: 900},
-		}, w.clock.Now().Add(time.Hour), w.admin)
-	})
-	if err == nil {
-		_, err = log.Append(context.Background(), entry)
-	}
-	if err != nil {
-		w.Fatal(err)
-	}
-	return at(log)
-}
-
-func at(log *authority.Log) (e wire.Epoch, head wire.Hash) {
-	log.View(func(s *authority.State) { e, head = s.Epoch, s.Head })
-	return e, head
+	w.Create(log, id, "k"+id.String()[:8])
+	return authoritytest.At(log)
 }
 
 func (w *town) statement(by crypto.Signer, e wire.Epoch, head wire.Hash) []byte {
 	w.Helper()
 	signed, err := wire.Sign(wire.TypeStatement, wire.Marshal(wire.Statement{
-		Type: wire.TypeStatement, Domain: w.id, Server: wire.ServerIDOf(w.server.Public()), Epoch: e, Head: head, Issued: w.clock.Now().UnixMilli(),
+		Type: wire.TypeStatement, Domain: w.ID, Server: wire.ServerIDOf(w.Server.Public()), Epoch: e, Head: head, Issued: w.Clock.Now().UnixMilli(),
 	}), by)
 	if err != nil {
 		w.Fatal(err)
@@ -141,23 +81,23 @@ func (w *town) want(h *Hearsay, want error, alarms int) {
 func TestNothingNew(t *testing.T) {
 	w := newTown(t)
 	h := w.open()
-	e, head := at(w.log)
-	later, laterHead := w.move(w.log)
+	e, head := authoritytest.At(w.Log)
+	later, laterHead := w.move(w.Log)
 	_, stranger, _ := ed25519.GenerateKey(rand.Reader)
 	beyond := wire.Epoch{Generation: 1, Position: 99}
-	right := w.id
-	w.id[0]++
-	foreign := w.statement(w.server, beyond, head)
-	w.id = right
+	right := w.ID
+	w.ID[0]++
+	foreign := w.statement(w.Server, beyond, head)
+	w.ID = right
 	for name, signed := range map[string][]byte{
-		"none": nil, "rubbish": {1}, "an older one": w.statement(w.server, e, head), "the newest": w.statement(w.server, later, laterHead),
+		"none": nil, "rubbish": {1}, "an older one": w.statement(w.Server, e, head), "the newest": w.statement(w.Server, later, laterHead),
 		"a stranger's": w.statement(stranger, beyond, head), "a stranger's fork": w.statement(stranger, e, wire.Hash{1}),
-		"another domain's": foreign, "an earlier generation": w.statement(w.server, wire.Epoch{Generation: 0, Position: 1}, wire.Hash{1}),
+		"another domain's": foreign, "an earlier generation": w.statement(w.Server, wire.Epoch{Generation: 0, Position: 1}, wire.Hash{1}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.Hear(signed)
 			h.Look(t.Context())
-			w.clock.Advance(time.Hour)
+			w.Clock.Advance(time.Hour)
 			h.Look(t.Context())
 			w.want(h, nil, 0)
 		})
@@ -168,45 +108,45 @@ func TestNothingNew(t *testing.T) {
 // intervals, until it does; news that goes on coming changes nothing.
 func TestBehind(t *testing.T) {
 	w := newTown(t)
-	other, err := authority.Open(t.Context(), w.o)
+	other, err := authority.Open(t.Context(), w.Options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := w.open()
 	e, head := w.move(other)
-	h.Hear(w.statement(w.server, e, head))
+	h.Hear(w.statement(w.Server, e, head))
 	select {
 	case <-h.News():
 	default:
 		t.Error("nobody is told to look")
 	}
-	w.clock.Advance(2*every + time.Second)
+	w.Clock.Advance(2*every + time.Second)
 	// Nobody has looked at the store yet, and it must not be answered before.
 	w.want(h, ErrBehind, 0)
 	h.Look(t.Context())
 	w.want(h, nil, 0)
 	e, head = w.move(other)
 	frozen := w.options
-	frozen.Log = frozenLog{w.log}
+	frozen.Log = frozenLog{w.Log}
 	h, err = Open(frozen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Hear(w.statement(w.server, e, head))
-	w.clock.Advance(2 * every)
+	h.Hear(w.statement(w.Server, e, head))
+	w.Clock.Advance(2 * every)
 	h.Look(t.Context())
 	w.want(h, nil, 0)
-	h.Hear(w.statement(w.server, wire.Epoch{Generation: 1, Position: e.Position + 1}, wire.Hash{1}))
-	w.clock.Advance(time.Second)
+	h.Hear(w.statement(w.Server, wire.Epoch{Generation: 1, Position: e.Position + 1}, wire.Hash{1}))
+	w.Clock.Advance(time.Second)
 	h.Look(t.Context())
 	h.Look(t.Context())
 	w.want(h, ErrBehind, 1)
-	if err := w.log.Refresh(t.Context()); err != nil {
+	if err := w.Log.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h.Look(t.Context())
 	w.want(h, nil, 1) // the newer word has its own two intervals
-	w.clock.Advance(2*every + time.Second)
+	w.Clock.Advance(2*every + time.Second)
 	h.Look(t.Context())
 	w.want(h, ErrBehind, 2)
 }
@@ -221,11 +161,11 @@ func (frozenLog) Refresh(context.Context) error { return nil }
 func TestFork(t *testing.T) {
 	w := newTown(t)
 	h := w.open()
-	e, head := w.move(w.log)
-	w.move(w.log)
-	theirs := w.statement(w.server, e, wire.Hash{66})
+	e, head := w.move(w.Log)
+	w.move(w.Log)
+	theirs := w.statement(w.Server, e, wire.Hash{66})
 	h.Hear(theirs)
-	h.Hear(w.statement(w.server, e, wire.Hash{67}))
+	h.Hear(w.statement(w.Server, e, wire.Hash{67}))
 	w.want(h, ErrFork, 1)
 	files, _ := os.ReadDir(w.options.Dir)
 	if len(files) != 1 || len(h.Forks()) != 1 {
@@ -237,8 +177,8 @@ func TestFork(t *testing.T) {
 	if err != nil || wire.Unmarshal(data, &p, maxProof) != nil || p.Type != typeProof || p.Of != wire.TypeStatement {
 		t.Fatalf("proof %+v: %v", p, err)
 	}
-	first, err := wire.ParseStatement(p.First, w.server.Public())
-	second, err2 := wire.ParseStatement(p.Second, w.server.Public())
+	first, err := wire.ParseStatement(p.First, w.Server.Public())
+	second, err2 := wire.ParseStatement(p.Second, w.Server.Public())
 	if err := errors.Join(err, err2); err != nil || first.Epoch != second.Epoch || first.Head != head || second.Head == head {
 		t.Errorf("proof of %+v and %+v: %v", first, second, err)
 	}
@@ -261,11 +201,11 @@ func TestFork(t *testing.T) {
 func TestForkAhead(t *testing.T) {
 	w := newTown(t)
 	h := w.open()
-	e, _ := at(w.log)
+	e, _ := authoritytest.At(w.Log)
 	e.Position++
-	h.Hear(w.statement(w.server, e, wire.Hash{66}))
+	h.Hear(w.statement(w.Server, e, wire.Hash{66}))
 	w.want(h, nil, 0)
-	w.move(w.log)
+	w.move(w.Log)
 	h.Look(t.Context())
 	w.want(h, ErrFork, 1)
 }
@@ -274,13 +214,13 @@ func TestForkAhead(t *testing.T) {
 func TestFenced(t *testing.T) {
 	w := newTown(t)
 	h := w.open()
-	e, _ := w.move(w.log)
-	h.Hear(w.statement(w.server, e, wire.Hash{66}))
+	e, _ := w.move(w.Log)
+	h.Hear(w.statement(w.Server, e, wire.Hash{66}))
 	w.want(h, ErrFork, 1)
-	h.o.Log = fencedLog{w.log}
+	h.o.Log = fencedLog{w.Log}
 	w.want(h, nil, 1)
-	h.Hear(w.statement(w.server, wire.Epoch{Generation: 1, Position: 99}, wire.Hash{1}))
-	w.clock.Advance(time.Hour)
+	h.Hear(w.statement(w.Server, wire.Epoch{Generation: 1, Position: 99}, wire.Hash{1}))
+	w.Clock.Advance(time.Hour)
 	w.want(h, nil, 1)
 }
 

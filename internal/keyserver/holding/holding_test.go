@@ -7,83 +7,34 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"testing"
 	"time"
 
 	"claviger/internal/audit"
 	"claviger/internal/authority"
-	"claviger/internal/clock"
+	"claviger/internal/authority/authoritytest"
 	"claviger/internal/keyserver/holding"
 	"claviger/internal/members"
-	"claviger/internal/secret"
-	"claviger/internal/store"
 	"claviger/internal/wire"
 )
 
 // kit is a domain of one key and one server, with its two logs.
 type kit struct {
-	*testing.T
-	clock  *clock.Manual
-	admin  ed25519.PrivateKey
-	server ed25519.PrivateKey
-	log    *authority.Log
+	*authoritytest.Domain
 	audit  *audit.Log
 	opened audit.Options
 	key    wire.KeyID
 }
 
-func public(t *testing.T, key ed25519.PrivateKey) []byte {
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
 func newKit(t *testing.T) *kit {
-	k := &kit{T: t, clock: clock.NewManual(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)), key: wire.KeyID{7}}
-	_, k.admin, _ = ed25519.GenerateKey(rand.Reader)
-	_, k.server, _ = ed25519.GenerateKey(rand.Reader)
-	g := members.Genesis{
-		Name: "acme", RootGeneration: 1, Root: wire.Sum("root"),
-		Keys:    members.Keys{Threshold: 1, Keys: []members.Key{{Name: "ann", Public: public(t, k.admin)}}},
-		Anchors: []members.Anchor{{Name: "embedded", Prefix: "spiffe://acme/workload/", Embedded: true}},
-		Server:  members.Server{Name: "server1", Key: public(t, k.server), EpochKey: wire.NewKey().Public()},
-	}
-	rand.Read(g.Random[:])
-	genesis, err := authority.Genesis(g, k.clock.Now(), k.admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := members.Found(genesis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.log, err = authority.Create(t.Context(), authority.Options{
-		Store: store.NewMem(), Domain: found.Domain, BodySeal: secret.Random(32), SlotSeal: secret.Random(32), LocalSeal: secret.Random(32),
-		Server: wire.ServerIDOf(k.server.Public()), Signer: k.server, Clock: k.clock, Namer: name, Fresh: true,
-	}, genesis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.opened = audit.Options{Dir: t.TempDir(), Domain: found.Domain, Server: wire.ServerIDOf(k.server.Public()), Signer: k.server, Clock: k.clock}
+	k := &kit{Domain: authoritytest.New(t), key: wire.KeyID{1}}
+	k.opened = audit.Options{Dir: t.TempDir(), Domain: k.ID, Server: k.ServerID(), Signer: k.Server, Clock: k.Clock}
 	k.reopen()
-	k.append(authority.KindKeyCreate, authority.KeyCreate{
-		ID: k.key, Name: "k", Algorithm: authority.AES256, Revocation: wire.RevocationID{1},
-		Settings: authority.Settings{Lease: 3600, Staleness: 900},
-	}, k.admin)
-	k.append(authority.KindKeyVersion, authority.KeyVersion{
-		ID: k.key, Number: 1, RootGeneration: 1, Segment: [16]byte{1}, VC: wire.Hash{1}, Revocation: wire.RevocationID{2},
-	}, k.server)
+	k.Create(k.Log, k.key, "k")
+	k.Version(k.key, 1)
 	t.Cleanup(func() { k.audit.Close() })
 	return k
-}
-
-func name(client string) wire.RevocationID {
-	sum := wire.Sum("name", []byte(client))
-	return wire.RevocationID(sum[:16])
 }
 
 // reopen closes the audit log and opens it again, as another run does.
@@ -103,19 +54,11 @@ func (k *kit) reopen() {
 
 func (k *kit) append(kind string, payload any, by ...crypto.Signer) {
 	k.Helper()
-	var entry []byte
-	var err error
-	k.log.View(func(s *authority.State) { entry, err = s.Entry(kind, payload, k.clock.Now().Add(time.Hour), by...) })
-	if err == nil {
-		_, err = k.log.Append(context.Background(), entry)
-	}
-	if err != nil {
-		k.Fatal(kind, err)
-	}
+	k.Append(k.Log, kind, payload, by...)
 }
 
-func (k *kit) epoch() (e wire.Epoch) {
-	k.log.View(func(s *authority.State) { e = s.Epoch })
+func (k *kit) epoch() wire.Epoch {
+	e, _ := authoritytest.At(k.Log)
 	return e
 }
 
@@ -123,7 +66,7 @@ func (k *kit) epoch() (e wire.Epoch) {
 func (k *kit) leaf(change func(*audit.Leaf)) {
 	k.Helper()
 	l := audit.Leaf{
-		Time: k.clock.Now().UnixMilli(), Kind: audit.Decision, Caller: "spiffe://acme/workload/app", Action: "release", Operations: []string{"encrypt"},
+		Time: k.Clock.Now().UnixMilli(), Kind: audit.Decision, Caller: "spiffe://acme/workload/app", Action: "release", Operations: []string{"encrypt"},
 		Resource: "k", KeyID: k.key, Version: 1, Purpose: wire.PurposeData, Route: "native", Epoch: k.epoch(), Decision: wire.DecisionAllowed,
 		Lease: 3600, KC: wire.Hash{1}, Request: wire.Hash{1},
 	}
@@ -142,7 +85,7 @@ func (k *kit) leaf(change func(*audit.Leaf)) {
 func (k *kit) open() *holding.Holding {
 	k.Helper()
 	h, err := holding.Open(holding.Options{
-		Log: k.log, Audit: k.audit, Server: wire.ServerIDOf(k.server.Public()), Clock: k.clock, Name: name, Observe: func(time.Duration) {},
+		Log: k.Log, Audit: k.audit, Server: wire.ServerIDOf(k.Server.Public()), Clock: k.Clock, Name: authoritytest.Name, Observe: func(time.Duration) {},
 	})
 	if err != nil {
 		k.Fatal(err)
@@ -156,7 +99,7 @@ func TestRecall(t *testing.T) {
 	k := newKit(t)
 	for range 10 {
 		k.leaf(nil)
-		k.clock.Advance(10 * time.Minute)
+		k.Clock.Advance(10 * time.Minute)
 	}
 	k.leaf(func(l *audit.Leaf) { l.Decision, l.KC, l.Lease, l.Reason = wire.DecisionDenied, wire.Hash{}, 0, "no" })
 	k.leaf(func(l *audit.Leaf) { l.Action, l.KC, l.Lease = "encrypt", wire.Hash{}, 0 })
@@ -167,13 +110,13 @@ func TestRecall(t *testing.T) {
 	if n, since, err := h.Recall(1000); n != 6 || since != 0 || err != nil {
 		t.Errorf("%d leases since %d, %v", n, since, err)
 	}
-	k.append(authority.KindKeyDisable, authority.KeyRef{ID: k.key}, k.admin)
+	k.append(authority.KindKeyDisable, authority.KeyRef{ID: k.key}, k.Admin)
 	r, err := h.Watch(t.Context(), holding.Question{Epoch: k.epoch()}, 0)
 	if err != nil || r.Holders != 1 || r.Lit[0].Client != "spiffe://acme/workload/app" || !r.Lit[0].Mailbox.IsZero() || r.Done {
 		t.Fatalf("%v %+v", err, r)
 	}
 	// Given at 90 minutes, for an hour: the staleness bound isn't known.
-	if want := k.clock.Now().Add(50 * time.Minute).UnixMilli(); r.Lit[0].Ends != want {
+	if want := k.Clock.Now().Add(50 * time.Minute).UnixMilli(); r.Lit[0].Ends != want {
 		t.Errorf("ends at %d, want %d", r.Lit[0].Ends, want)
 	}
 	// With room for less, it is said what isn't known.
@@ -188,19 +131,19 @@ func TestRecall(t *testing.T) {
 func TestRecallOverLogs(t *testing.T) {
 	k := newKit(t)
 	k.leaf(nil)
-	k.clock.Advance(10 * time.Minute)
+	k.Clock.Advance(10 * time.Minute)
 	k.opened.MaxBytes = 1 // two leaves a number
 	k.reopen()
 	for range 3 {
 		k.leaf(nil)
-		k.clock.Advance(10 * time.Minute)
+		k.Clock.Advance(10 * time.Minute)
 	}
 	h := k.open()
 	number, _ := k.audit.Size()
 	if n, since, err := h.Recall(1000); n != 4 || since != 0 || err != nil || number < 2 {
 		t.Errorf("%d leases since %d, %v, in %d logs", n, since, err, number)
 	}
-	k.clock.Advance(25 * time.Minute)
+	k.Clock.Advance(25 * time.Minute)
 	if n, since, err := h.Recall(1000); n > 4 || n < 3 || since != 0 || err != nil {
 		t.Errorf("%d leases since %d, %v", n, since, err)
 	}
@@ -212,10 +155,10 @@ func TestOtherServers(t *testing.T) {
 	k := newKit(t)
 	h := k.open()
 	_, second, _ := ed25519.GenerateKey(rand.Reader)
-	k.append(members.KindJoin, members.Server{Name: "server2", Key: public(t, second), EpochKey: wire.NewKey().Public()}, k.admin, second)
+	k.append(members.KindJoin, members.Server{Name: "server2", Key: k.Public(second), EpochKey: wire.NewKey().Public()}, k.Admin, second)
 	mailbox := make([]byte, ed25519.PublicKeySize)
 	h.Gave(wire.MailboxID(mailbox), &wire.Grant{
-		Client: "spiffe://acme/workload/app", Epoch: k.epoch(), Issued: k.clock.Now().UnixMilli(), Items: []wire.GrantItem{
+		Client: "spiffe://acme/workload/app", Epoch: k.epoch(), Issued: k.Clock.Now().UnixMilli(), Items: []wire.GrantItem{
 			{KeyID: k.key, Version: 1, Decision: wire.DecisionAllowed, Lease: 1800, Staleness: 60, Revocation: []wire.RevocationID{{1}}},
 			{KeyID: k.key, Version: 2, Decision: wire.DecisionDenied},
 		},
@@ -223,36 +166,36 @@ func TestOtherServers(t *testing.T) {
 	other := make([]byte, ed25519.PublicKeySize)
 	other[0]++
 	h.Gave(wire.MailboxID(other), &wire.Grant{
-		Client: "spiffe://acme/workload/other", Epoch: k.epoch(), Issued: k.clock.Now().UnixMilli(), Items: []wire.GrantItem{
+		Client: "spiffe://acme/workload/other", Epoch: k.epoch(), Issued: k.Clock.Now().UnixMilli(), Items: []wire.GrantItem{
 			{KeyID: k.key, Version: 1, Decision: wire.DecisionAllowed, Lease: 1800, Staleness: 60, Revocation: []wire.RevocationID{{1}}},
 		},
 	})
-	bye := &wire.Ack{Mailbox: other, Epoch: k.epoch(), At: k.clock.Now().UnixMilli(), NotAfter: k.clock.Now().Add(time.Minute).UnixMilli(), Gone: true}
-	k.log.View(func(s *authority.State) { bye.Domain, bye.Head = s.Members.Domain, s.Head })
+	bye := &wire.Ack{Mailbox: other, Epoch: k.epoch(), At: k.Clock.Now().UnixMilli(), NotAfter: k.Clock.Now().Add(time.Minute).UnixMilli(), Gone: true}
+	k.Log.View(func(s *authority.State) { bye.Domain, bye.Head = s.Members.Domain, s.Head })
 	if outcome, err := h.Ack(bye); outcome != holding.AckTaken || err != nil || h.Holders() != 1 {
 		t.Fatalf("%d holders after one has ended: %v, %v", h.Holders(), outcome, err)
 	}
 	if outcome, err := h.Ack(bye); outcome != holding.AckUnknown || err != nil {
 		t.Errorf("its second word: %v, %v", outcome, err)
 	}
-	k.append(authority.KindKeyDisable, authority.KeyRef{ID: k.key}, k.admin)
+	k.append(authority.KindKeyDisable, authority.KeyRef{ID: k.key}, k.Admin)
 	q := holding.Question{Of: "key:" + k.key.String()}
 	r, err := h.Watch(t.Context(), q, 0)
 	if err != nil || len(r.Others) != 1 || r.Others[0].Name != "server2" || r.Done || r.Holders != 1 {
 		t.Fatalf("%v %+v", err, r)
 	}
-	if want := k.clock.Now().Add(30 * time.Minute).UnixMilli(); r.Ends != want {
+	if want := k.Clock.Now().Add(30 * time.Minute).UnixMilli(); r.Ends != want {
 		t.Errorf("ends at %d, want %d: a word of the other server may keep it going", r.Ends, want)
 	}
-	ack := &wire.Ack{Mailbox: mailbox, Epoch: k.epoch(), At: k.clock.Now().UnixMilli(), NotAfter: k.clock.Now().Add(time.Minute).UnixMilli()}
-	k.log.View(func(s *authority.State) { ack.Domain, ack.Head = s.Members.Domain, s.Head })
+	ack := &wire.Ack{Mailbox: mailbox, Epoch: k.epoch(), At: k.Clock.Now().UnixMilli(), NotAfter: k.Clock.Now().Add(time.Minute).UnixMilli()}
+	k.Log.View(func(s *authority.State) { ack.Domain, ack.Head = s.Members.Domain, s.Head })
 	if outcome, err := h.Ack(ack); outcome != holding.AckTaken || err != nil {
 		t.Fatal(outcome, err)
 	}
 	if r, _ := h.Watch(t.Context(), q, 0); r.Dark != 1 || r.Done {
 		t.Errorf("done before the other server's leases have ended: %+v", r)
 	}
-	k.clock.Advance(time.Hour)
+	k.Clock.Advance(time.Hour)
 	if r, _ := h.Watch(t.Context(), q, 0); !r.Done {
 		t.Errorf("not done when everything has ended: %+v", r)
 	}

@@ -5,9 +5,7 @@ package standing
 import (
 	"context"
 	"crypto"
-	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,8 +16,7 @@ import (
 	"time"
 
 	"claviger/internal/authority"
-	"claviger/internal/clock"
-	"claviger/internal/members"
+	"claviger/internal/authority/authoritytest"
 	"claviger/internal/secret"
 	"claviger/internal/store"
 	"claviger/internal/wire"
@@ -32,15 +29,11 @@ var errDown, errCut = errors.New("down"), errors.New("cut")
 // domain is a log with one key, a store, and a choke point that notes what it
 // releases under which one-time key.
 type domain struct {
-	*testing.T
-	id            wire.DomainID
-	clock         *clock.Manual
-	admin, server ed25519.PrivateKey
-	log           *authority.Log
-	store         store.Store
-	seal          *secret.Bytes
-	key           wire.KeyID
-	versions      uint64
+	*authoritytest.Domain
+	store    store.Store
+	seal     *secret.Bytes
+	key      wire.KeyID
+	versions uint64
 
 	mu       sync.Mutex
 	released map[wire.Hash]int // by one-time key: how often
@@ -50,82 +43,34 @@ type domain struct {
 	denied   bool
 }
 
-func public(t *testing.T, key ed25519.PrivateKey) []byte {
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
 func newDomain(t *testing.T) *domain {
-	d := &domain{
-		T: t, clock: clock.NewManual(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)), store: store.NewMem(), seal: secret.Random(32),
-		key: wire.KeyID{7}, released: map[wire.Hash]int{},
-	}
-	_, d.admin, _ = ed25519.GenerateKey(rand.Reader)
-	_, d.server, _ = ed25519.GenerateKey(rand.Reader)
-	g := members.Genesis{
-		Name: "acme", RootGeneration: 1, Root: wire.Sum("root"),
-		Keys:    members.Keys{Threshold: 1, Keys: []members.Key{{Name: "ann", Public: public(t, d.admin)}}},
-		Anchors: []members.Anchor{{Name: "embedded", Prefix: "spiffe://acme/workload/", Embedded: true}},
-		Server:  members.Server{Name: "server1", Key: public(t, d.server), EpochKey: wire.NewKey().Public()},
-	}
-	rand.Read(g.Random[:])
-	genesis, err := authority.Genesis(g, d.clock.Now(), d.admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := members.Found(genesis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.id = found.Domain
-	d.log, err = authority.Create(t.Context(), authority.Options{
-		Store: store.NewMem(), Domain: d.id, BodySeal: secret.Random(32), SlotSeal: d.seal, LocalSeal: secret.Random(32),
-		Server: wire.ServerIDOf(d.server.Public()), Signer: d.server, Clock: d.clock, Namer: func(string) wire.RevocationID { return wire.RevocationID{3} }, Fresh: true,
-	}, genesis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.append(authority.KindKeyCreate, authority.KeyCreate{
-		ID: d.key, Name: "k", Algorithm: authority.AES256, Revocation: wire.RevocationID{1},
-		Settings: authority.Settings{Lease: 3600, Staleness: 900},
-	}, d.admin)
+	d := &domain{Domain: authoritytest.New(t), store: store.NewMem(), key: wire.KeyID{7}, released: map[wire.Hash]int{}}
+	d.seal = d.Options.SlotSeal
+	d.Create(d.Log, d.key, "k")
 	d.version()
 	return d
 }
 
 func (d *domain) append(kind string, payload any, by crypto.Signer) {
 	d.Helper()
-	var entry []byte
-	var err error
-	d.log.View(func(s *authority.State) { entry, err = s.Entry(kind, payload, d.clock.Now().Add(time.Hour), by) })
-	if err == nil {
-		_, err = d.log.Append(context.Background(), entry)
-	}
-	if err != nil {
-		d.Fatal(kind, err)
-	}
+	d.Append(d.Log, kind, payload, by)
 }
 
 // version makes the key's next version.
 func (d *domain) version() {
 	d.Helper()
 	if d.versions > 0 {
-		d.append(authority.KindKeyRotate, authority.KeyRef{ID: d.key}, d.admin)
+		d.append(authority.KindKeyRotate, authority.KeyRef{ID: d.key}, d.Admin)
 	}
 	d.versions++
-	d.append(authority.KindKeyVersion, authority.KeyVersion{
-		ID: d.key, Number: d.versions, RootGeneration: 1, Segment: [16]byte{1}, VC: wire.Hash{1}, Revocation: wire.RevocationID{byte(d.versions), 2},
-	}, d.server)
+	d.Version(d.key, d.versions)
 }
 
 // open starts a server with this number on a store.
 func (d *domain) open(number byte, s Slots) *Standing {
 	d.Helper()
 	out, err := Open(context.Background(), Options{
-		Store: s, Seal: d.seal, Domain: d.id, Server: wire.ServerID{number}, Log: d.log, Clock: d.clock, Logger: slog.New(slog.DiscardHandler),
+		Store: s, Seal: d.seal, Domain: d.ID, Server: wire.ServerID{number}, Log: d.Log, Clock: d.Clock, Logger: slog.New(slog.DiscardHandler),
 		Release: d.release, Deliver: d.deliver,
 	})
 	if err != nil {
@@ -145,7 +90,7 @@ func (d *domain) release(_ context.Context, r *Request, key []byte) (Made, error
 		return Made{Versions: make([]uint64, len(r.Items))}, nil
 	}
 	sealed := fmt.Appendf(nil, "%s %d", wire.HPKEHash(key), d.versions)
-	return Made{Sealed: sealed, Versions: []uint64{d.versions}, Expires: d.clock.Now().Add(time.Hour).UnixMilli()}, nil
+	return Made{Sealed: sealed, Versions: []uint64{d.versions}, Expires: d.Clock.Now().Add(time.Hour).UnixMilli()}, nil
 }
 
 func (d *domain) deliver(_ context.Context, p Parcel) error {
@@ -161,7 +106,7 @@ func (d *domain) deliver(_ context.Context, p Parcel) error {
 func (d *domain) request(client string, mailbox byte, n int) Request {
 	r := Request{
 		Client: client, Chain: [][]byte{{1}}, Mailbox: wire.Hash{mailbox}, Items: []wire.Item{{Name: "k", Purpose: wire.PurposeData, Operations: []string{"encrypt"}}},
-		Until: d.clock.Now().Add(24 * time.Hour).UnixMilli(), Told: []uint64{d.versions},
+		Until: d.Clock.Now().Add(24 * time.Hour).UnixMilli(), Told: []uint64{d.versions},
 	}
 	rand.Read(r.Sealed[:])
 	for range n {
@@ -174,7 +119,7 @@ func (d *domain) request(client string, mailbox byte, n int) Request {
 
 func (d *domain) keep(s *Standing, r Request) {
 	d.Helper()
-	if err := s.Keep(context.Background(), r, d.clock.Now().Add(48*time.Hour).UnixMilli()); err != nil {
+	if err := s.Keep(context.Background(), r, d.Clock.Now().Add(48*time.Hour).UnixMilli()); err != nil {
 		d.Fatal(err)
 	}
 }
@@ -227,10 +172,10 @@ func TestTwoServers(t *testing.T) {
 // TestFactsOfTheMoment: what ends a request, and that it leaves the store.
 func TestFactsOfTheMoment(t *testing.T) {
 	for name, end := range map[string]func(*domain){
-		"client revoked":     func(d *domain) { d.append(authority.KindClientRevoke, authority.Subject{Client: app}, d.admin) },
-		"everything revoked": func(d *domain) { d.append(authority.KindRevokeAll, authority.Subject{}, d.admin) },
-		"key disabled":       func(d *domain) { d.append(authority.KindKeyDisable, authority.KeyRef{ID: d.key}, d.admin) },
-		"its time":           func(d *domain) { d.clock.Advance(24 * time.Hour) },
+		"client revoked":     func(d *domain) { d.append(authority.KindClientRevoke, authority.Subject{Client: app}, d.Admin) },
+		"everything revoked": func(d *domain) { d.append(authority.KindRevokeAll, authority.Subject{}, d.Admin) },
+		"key disabled":       func(d *domain) { d.append(authority.KindKeyDisable, authority.KeyRef{ID: d.key}, d.Admin) },
+		"its time":           func(d *domain) { d.Clock.Advance(24 * time.Hour) },
 		"no caller any more": func(d *domain) { d.refusal = ErrEnded },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -255,7 +200,7 @@ func TestFactsOfTheMoment(t *testing.T) {
 func TestCertificateBounds(t *testing.T) {
 	d := newDomain(t)
 	s := d.open(1, d.store)
-	now := d.clock.Now().UnixMilli()
+	now := d.Clock.Now().UnixMilli()
 	for _, c := range []struct{ until, certificate, want int64 }{
 		{now + 1000, now + 2000, now + 1000},
 		{now + 2000, now + 1000, now + 1000},
@@ -347,14 +292,14 @@ func TestUndelivered(t *testing.T) {
 	d.refusal = nil
 	look(s)
 	d.once(1)
-	d.clock.Advance(claimGood)
+	d.Clock.Advance(claimGood)
 	look(s)
 	d.once(2)
 	d.denied = true
 	d.version()
 	look(s)
 	look(s)
-	d.clock.Advance(claimGood)
+	d.Clock.Advance(claimGood)
 	look(s)
 	d.once(3)
 	if len(d.sent) != 2 {
@@ -381,13 +326,13 @@ func TestBounds(t *testing.T) {
 	for n := s.Count(); n < maxKept; n++ {
 		s.known[fmt.Sprint(n)] = &entry{client: fmt.Sprint(n), busy: true}
 	}
-	err := s.Keep(t.Context(), d.request("spiffe://acme/workload/more", 1, 1), d.clock.Now().Add(time.Hour).UnixMilli())
+	err := s.Keep(t.Context(), d.request("spiffe://acme/workload/more", 1, 1), d.Clock.Now().Add(time.Hour).UnixMilli())
 	if !errors.Is(err, ErrFull) {
 		t.Errorf("one more: %v", err)
 	}
 	large := d.request(app, 1, 16)
 	large.Chain = [][]byte{make([]byte, maxSlot)}
-	if err := s.Keep(t.Context(), large, d.clock.Now().Add(time.Hour).UnixMilli()); !errors.Is(err, ErrFull) {
+	if err := s.Keep(t.Context(), large, d.Clock.Now().Add(time.Hour).UnixMilli()); !errors.Is(err, ErrFull) {
 		t.Errorf("a large one: %v", err)
 	}
 }
@@ -498,7 +443,7 @@ func TestEachKeyOnce(t *testing.T) {
 			case 3:
 				d.trouble = []error{nil, errDown}[random.IntN(2)]
 			case 4:
-				d.clock.Advance(time.Duration(random.IntN(90)) * time.Second)
+				d.Clock.Advance(time.Duration(random.IntN(90)) * time.Second)
 			case 5:
 				_ = servers[n].scan(t.Context())
 			default:
