@@ -194,7 +194,7 @@ func inWords(s *authority.State, of string) string {
 	id, version, _ := strings.Cut(rest, "/")
 	switch kind {
 	case "key":
-		for k := range s.Keys() {
+		for k := range s.ScanKeys() {
 			if k.ID.String() == id {
 				return strings.TrimSuffix("key "+k.Name+" version "+version, " version ")
 			}
