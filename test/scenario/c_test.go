@@ -269,6 +269,7 @@ func TestScenario38_SplitView(t *testing.T) {
 	}
 	w.Propose(members.KindFence, members.Fence{Server: mole.ID, Reason: "two histories"})
 	eventually(t, "the server goes on", func() bool { return !stopped() })
+	w.seal(w.Dial(w.app1), cards)                                      // knows of the fence from now on
 	w.refuses(w.Dial(w.app1, mole.Address), cards, client.ErrRollback) // shows the members of before
 	mole.Learn()
 	w.refuses(w.Dial(w.app1, mole.Address), cards, client.ErrIntegrity)
