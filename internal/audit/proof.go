@@ -24,11 +24,7 @@ func (l *Log) ProveLeaf(at Position, size uint64) ([]wire.Hash, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at.Index >= size || size > source.tree.size {
-		return nil, fmt.Errorf("%w: leaf %s of %d", ErrProof, at, size)
-	}
-	path, err := tlog.ProveRecord(int64(size), int64(at.Index), source)
-	return hashes(path), err
+	return source.proveLeaf(at.Index, size)
 }
 
 // ProveExtension proves that the tree of size leaves of a log begins with that
@@ -39,11 +35,7 @@ func (l *Log) ProveExtension(number, old, size uint64) ([]wire.Hash, error) {
 	if err != nil {
 		return nil, err
 	}
-	if old == 0 || old > size || size > source.tree.size {
-		return nil, fmt.Errorf("%w: from %d to %d leaves", ErrProof, old, size)
-	}
-	proof, err := tlog.ProveTree(int64(size), int64(old), source)
-	return hashes(proof), err
+	return source.proveExtension(old, size)
 }
 
 // CheckLeaf checks a proof of [Log.ProveLeaf] that body is the encoded leaf at
@@ -117,6 +109,22 @@ func (l *Log) hashes(number uint64) (*hashSource, error) {
 		s.unwritten[tileName{t.level, t.number}] = t.hashes
 	}
 	return s, err
+}
+
+func (s *hashSource) proveLeaf(index, size uint64) ([]wire.Hash, error) {
+	if index >= size || size > s.tree.size {
+		return nil, fmt.Errorf("%w: leaf %d of log %d, of %d", ErrProof, index, s.number, size)
+	}
+	path, err := tlog.ProveRecord(int64(size), int64(index), s)
+	return hashes(path), err
+}
+
+func (s *hashSource) proveExtension(old, size uint64) ([]wire.Hash, error) {
+	if old == 0 || old > size || size > s.tree.size {
+		return nil, fmt.Errorf("%w: of log %d from %d to %d leaves", ErrProof, s.number, old, size)
+	}
+	proof, err := tlog.ProveTree(int64(size), int64(old), s)
+	return hashes(proof), err
 }
 
 // ReadHashes is tlog.HashReader.
