@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -45,9 +46,14 @@ func dialRaw(ctx context.Context, t Target, u *url.URL) (asker, error) {
 		}
 		conn = secure
 	}
-	request := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
-		t.Method, u.RequestURI(), u.Host, t.ContentType, len(t.Body), t.Body)
-	return &raw{conn: conn, answers: bufio.NewReader(conn), request: request}, nil
+	var request bytes.Buffer
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n", t.Method, u.RequestURI(), u.Host, t.ContentType, len(t.Body))
+	if err := t.Header.Write(&request); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	fmt.Fprintf(&request, "\r\n%s", t.Body)
+	return &raw{conn: conn, answers: bufio.NewReader(conn), request: request.Bytes()}, nil
 }
 
 func (r *raw) close() { r.conn.Close() }
@@ -131,6 +137,7 @@ func (c *client) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	maps.Copy(req.Header, c.target.Header)
 	req.Header.Set("Content-Type", c.target.ContentType)
 	answer, err := c.transport.RoundTrip(req)
 	if err != nil {

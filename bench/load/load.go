@@ -20,6 +20,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 )
@@ -30,6 +31,7 @@ type Target struct {
 	Method      string // default POST
 	Body        []byte
 	ContentType string      // default application/json
+	Header      http.Header // more, such as a token
 	TLS         *tls.Config // with the client's certificate; nil for http
 	HTTP2       bool
 }

@@ -14,15 +14,13 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"filippo.io/age"
 	"github.com/minio/sio"
-	"github.com/rclone/rclone/backend/crypt"
-	"github.com/rclone/rclone/fs/config/configmap"
-	"github.com/rclone/rclone/fs/config/obscure"
 	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
 )
 
@@ -45,28 +43,43 @@ var key = []byte("0123456789abcdef0123456789abcdef")
 const identity = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
 
 // All are the peers that can be had as Go modules, and the plain loop that a
-// programmer would write.
+// programmer would write; rclone's is in a package of its own, because what it
+// brings along takes time at every start.
 var All = []Peer{
 	{"age", "age, as a library", ageEncrypt, ageDecrypt},
 	{"sio", "minio sio, AES-256-GCM", sioEncrypt, sioDecrypt},
 	{"tink-1m", "Tink streaming, 1 MiB segments", tinkEncrypt(1 << 20), tinkDecrypt(1 << 20)},
 	{"tink-4k", "Tink streaming, 4 KiB segments", tinkEncrypt(4 << 10), tinkDecrypt(4 << 10)},
-	{"rclone", "rclone crypt", rcloneEncrypt, rcloneDecrypt},
 	{"gcm", "AES-256-GCM in a loop, 64 KiB chunks", gcmEncrypt, gcmDecrypt},
 }
 
-// Find returns the peer with a name.
-func Find(name string) (Peer, error) {
-	for _, p := range All {
-		if p.Name == name {
-			return p, nil
-		}
+// Main is the main function of a program for some peers: NAME encrypt|decrypt IN
+// OUT.
+func Main(list []Peer) {
+	if err := run(list, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	return Peer{}, fmt.Errorf("no peer is called %q", name)
 }
 
-// File runs one direction from file to file.
-func File(run func(dst io.Writer, src io.Reader) error, out, in string) error {
+func run(list []Peer, args []string) error {
+	if len(args) != 4 {
+		return errors.New("usage: NAME encrypt|decrypt IN OUT")
+	}
+	for _, p := range list {
+		switch {
+		case p.Name != args[0]:
+		case args[1] == "encrypt":
+			return file(p.Encrypt, args[3], args[2])
+		case args[1] == "decrypt":
+			return file(p.Decrypt, args[3], args[2])
+		}
+	}
+	return fmt.Errorf("no peer can do %q", args[:2])
+}
+
+// file runs one direction from file to file.
+func file(run func(dst io.Writer, src io.Reader) error, out, in string) error {
 	src, err := os.Open(in)
 	if err != nil {
 		return err
@@ -83,8 +96,8 @@ func File(run func(dst io.Writer, src io.Reader) error, out, in string) error {
 	return dst.Close()
 }
 
-// feed copies in steps, even where the library offers ReadFrom or WriteTo.
-func feed(dst io.Writer, src io.Reader) error {
+// Feed copies in steps, even where the library offers ReadFrom or WriteTo.
+func Feed(dst io.Writer, src io.Reader) error {
 	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, step))
 	return err
 }
@@ -98,7 +111,7 @@ func ageEncrypt(dst io.Writer, src io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if err := feed(w, src); err != nil {
+	if err := Feed(w, src); err != nil {
 		return err
 	}
 	return w.Close()
@@ -113,7 +126,7 @@ func ageDecrypt(dst io.Writer, src io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return feed(dst, r)
+	return Feed(dst, r)
 }
 
 func sioConfig() sio.Config {
@@ -140,7 +153,7 @@ func tinkEncrypt(segment int) func(io.Writer, io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if err := feed(w, src); err != nil {
+		if err := Feed(w, src); err != nil {
 			return err
 		}
 		return w.Close()
@@ -157,41 +170,8 @@ func tinkDecrypt(segment int) func(io.Writer, io.Reader) error {
 		if err != nil {
 			return err
 		}
-		return feed(dst, r)
+		return Feed(dst, r)
 	}
-}
-
-func rclone() (*crypt.Cipher, error) {
-	password, err := obscure.Obscure(string(key))
-	if err != nil {
-		return nil, err
-	}
-	return crypt.NewCipher(configmap.Simple{"password": password, "filename_encryption": "off", "filename_encoding": "base32", "suffix": ".bin"})
-}
-
-func rcloneEncrypt(dst io.Writer, src io.Reader) error {
-	c, err := rclone()
-	if err != nil {
-		return err
-	}
-	r, err := c.EncryptData(src)
-	if err != nil {
-		return err
-	}
-	return feed(dst, r)
-}
-
-func rcloneDecrypt(dst io.Writer, src io.Reader) error {
-	c, err := rclone()
-	if err != nil {
-		return err
-	}
-	r, err := c.DecryptData(io.NopCloser(src))
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return feed(dst, r)
 }
 
 const (

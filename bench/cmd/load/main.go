@@ -12,9 +12,12 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"claviger/bench/load"
@@ -55,6 +58,17 @@ func run() error {
 	flag.DurationVar(&p.Duration, "duration", 3*time.Second, "how long")
 	flag.DurationVar(&p.Warmup, "warmup", 500*time.Millisecond, "how long before that, unmeasured")
 	flag.Float64Var(&p.Rate, "rate", 0, "requests a second whatever the server does (default: as fast as it answers)")
+	flag.Func("header", "NAME: VALUE; can be given again", func(s string) error {
+		name, value, ok := strings.Cut(s, ":")
+		if !ok {
+			return errors.New("a header has a colon")
+		}
+		if t.Header == nil {
+			t.Header = http.Header{}
+		}
+		t.Header.Add(name, strings.TrimSpace(value))
+		return nil
+	})
 	flag.Parse()
 	var err error
 	if t.Body, err = os.ReadFile(*body); *body != "" && err != nil {
