@@ -154,12 +154,21 @@ func produces(op string) bool { return op == "encrypt" || op == "wrap" || op == 
 
 // fits reports whether purpose and operations go with an algorithm.
 func fits(algorithm string, item wire.Item) bool {
-	allowed := map[string][]string{
-		wire.PurposeData: {"encrypt", "decrypt"}, wire.PurposeWrap: {"wrap", "unwrap"},
-		wire.PurposeMAC: {"mac", "verify"}, wire.PurposeSign: {"sign", "verify"},
-	}[item.Purpose]
+	var does, undoes string
+	switch item.Purpose {
+	case wire.PurposeData:
+		does, undoes = "encrypt", "decrypt"
+	case wire.PurposeWrap:
+		does, undoes = "wrap", "unwrap"
+	case wire.PurposeMAC:
+		does, undoes = "mac", "verify"
+	case wire.PurposeSign:
+		does, undoes = "sign", "verify"
+	default:
+		return false
+	}
 	for _, op := range item.Operations {
-		if !slices.Contains(allowed, op) {
+		if op != does && op != undoes {
 			return false
 		}
 	}

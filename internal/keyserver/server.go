@@ -168,6 +168,14 @@ func (s *Server) Sealed() bool {
 // With runs f on the open core, and keeps it open meanwhile. The context that f
 // gets ends when a seal can wait no longer.
 func (s *Server) With(ctx context.Context, f func(context.Context, *Core) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return s.WithEnd(cancel, func(c *Core) error { return f(ctx, c) })
+}
+
+// WithEnd is With for who can end f's work itself: end is called, if f still runs,
+// when a seal can wait no longer.
+func (s *Server) WithEnd(end func(), f func(*Core) error) error {
 	s.mu.Lock()
 	o := s.open
 	if o == nil {
@@ -177,10 +185,8 @@ func (s *Server) With(ctx context.Context, f func(context.Context, *Core) error)
 	o.requests.Add(1)
 	s.mu.Unlock()
 	defer o.requests.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer o.onCut(cancel)()
-	return f(ctx, o.core)
+	defer o.onCut(end)()
+	return f(o.core)
 }
 
 // Epoch of the server's state; ErrSealed while it is sealed.

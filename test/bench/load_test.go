@@ -5,11 +5,13 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"claviger/client"
 	"claviger/internal/authority"
@@ -36,6 +40,7 @@ const cards = "payments/cards"
 // else the machine does.
 func BenchmarkServer(b *testing.B) {
 	b.Run("Release", func(b *testing.B) { release(b, 1, 16) })
+	b.Run("ReleaseBound", bound)
 	b.Run("Release64", func(b *testing.B) { release(b, 64, 4) })
 	for _, connections := range []int{16, 64} {
 		name := ""
@@ -59,6 +64,42 @@ func release(b *testing.B, items, connections int) {
 		bodies[i] = post("/v1/exchange", sealed)
 	}
 	w.load(raw.Identity, connections, func(i int64) []byte { return bodies[i] })
+}
+
+// bound does the public-key work of a release and nothing else: open a sealed
+// message, verify the client's signature, sign and seal.
+func bound(b *testing.B) {
+	key, clientKey := wire.NewKey(), wire.NewKey()
+	_, server, err := ed25519.GenerateKey(rand.Reader)
+	must(b, err)
+	public, client, err := ed25519.GenerateKey(rand.Reader)
+	must(b, err)
+	request, answer, info := bytes.Repeat([]byte{1}, 1<<10), bytes.Repeat([]byte{1}, 1<<10), wire.Hash{1}
+	sealed, err := wire.Seal(key.Public(), wire.TypeRequest, info, request)
+	must(b, err)
+	signature := ed25519.Sign(client, request)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := threadTime(b)
+	for b.Loop() {
+		_, err := key.Open(wire.TypeRequest, info, sealed, wire.MaxSealedSize)
+		must(b, err)
+		if !ed25519.Verify(public, request, signature) {
+			b.Fatal("not verified")
+		}
+		ed25519.Sign(server, answer)
+		_, err = wire.Seal(clientKey.Public(), wire.TypeRelease, info, answer)
+		must(b, err)
+	}
+	b.ReportMetric(float64((threadTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}
+
+// threadTime is the processor time of the calling thread.
+func threadTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	must(b, unix.Getrusage(unix.RUSAGE_THREAD, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // encrypt has so many values of 32 bytes encrypted at once.

@@ -80,13 +80,14 @@ func sealedRoute(path string) bool { return path == "/v1/health" || path == "/v1
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes() {
+		count := s.metrics.route(r.path)
 		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) {
-			start := s.clock.Boot()
-			err := s.serve(r, w, req)
+			start := s.watch.Boot()
+			err := s.serve(&r, w, req)
 			if err != nil {
 				s.fail(w, err)
 			}
-			s.metrics.request(r.path, err, s.clock.Boot()-start)
+			count(err, s.watch.Boot()-start)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.fail(w, errNoRoute) })
@@ -95,8 +96,8 @@ func (s *Server) handler() http.Handler {
 
 var errNoRoute = errors.New("there is nothing here; docs/api.md lists the routes")
 
-// bodyWithin is how long a request's body may take to come, if its route has as
-// long: bodies are small, and short ones can be trickled.
+// bodyWithin is how long a request may take to come: bodies are small, and short
+// ones can be trickled.
 const bodyWithin = 15 * time.Second
 
 // errorGrace is how long the answer to a request that ran out of time may take
@@ -104,28 +105,31 @@ const bodyWithin = 15 * time.Second
 const errorGrace = 5 * time.Second
 
 // serve bounds, authenticates and handles one request.
-func (s *Server) serve(r route, w http.ResponseWriter, req *http.Request) error {
-	ctx, cancel := context.WithTimeout(req.Context(), r.within)
-	defer cancel()
-	c := &call{w: w, Request: req, server: s}
+func (s *Server) serve(r *route, w http.ResponseWriter, req *http.Request) error {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(nil)
 	rc := http.NewResponseController(w)
-	// Reading a body doesn't look at the context. Until it is there the request
-	// holds a connection, and nothing else.
-	_ = rc.SetReadDeadline(clock.System().Now().Add(min(bodyWithin, r.within)))
+	// A client that reads nothing must not hold up a seal.
+	end := func(why error) {
+		cancel(why)
+		_ = rc.SetWriteDeadline(clock.System().Now().Add(errorGrace))
+	}
+	defer time.AfterFunc(r.within, func() { end(context.DeadlineExceeded) }).Stop()
+	c := &call{w: w, Request: req, server: s}
+	// Reading a body doesn't look at the context: the server's ReadTimeout bounds it.
+	// Until it is there the request holds a connection, and nothing else.
 	var err error
 	if c.data, err = readBody(w, req, r.body); err != nil {
 		return err
 	}
-	// From here the context bounds the request, and not the server's ReadTimeout.
+	// From here the context bounds the request.
 	_ = rc.SetReadDeadline(time.Time{}) // a connection without deadlines is closed by Shutdown
+	c.Request = req.WithContext(ctx)
 	if sealedRoute(r.path) {
-		c.Request = req.WithContext(ctx)
 		return r.handler(c)
 	}
-	return s.With(ctx, func(ctx context.Context, core *keyserver.Core) error {
-		// A client that reads nothing must not hold up a seal.
-		defer context.AfterFunc(ctx, func() { _ = rc.SetWriteDeadline(clock.System().Now().Add(errorGrace)) })()
-		c.core, c.Request = core, req.WithContext(ctx)
+	return s.WithEnd(func() { end(context.Canceled) }, func(core *keyserver.Core) error {
+		c.core = core
 		if err := s.authenticate(r.who, c); err != nil {
 			return err
 		}

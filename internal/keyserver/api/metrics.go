@@ -15,7 +15,11 @@ import (
 
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/holding"
+	"claviger/internal/wire"
 )
+
+// usualDecision is one of those that come with every request.
+type usualDecision struct{ action, decision string }
 
 // metrics are the server's counters. No label ever holds a key, a client or
 // anything else that a caller chooses.
@@ -27,6 +31,8 @@ type metrics struct {
 	alarms    *prometheus.CounterVec
 	dark      prometheus.Histogram
 	acks      *prometheus.CounterVec
+
+	usual map[usualDecision]prometheus.Counter // of decisions; read only
 
 	relayUp        *prometheus.GaugeVec
 	relayExchanges *prometheus.CounterVec
@@ -66,6 +72,12 @@ func newMetrics() *metrics {
 			Name: "claviger_acknowledgements_total", Help: "Acknowledgements of revocations by what became of them.",
 		}, []string{"outcome"}),
 	}
+	m.usual = map[usualDecision]prometheus.Counter{}
+	for _, action := range []string{"release", "encrypt", "decrypt"} {
+		for _, decision := range []string{wire.DecisionAllowed, wire.DecisionDenied} {
+			m.usual[usualDecision{action, decision}] = m.decisions.WithLabelValues(action, decision)
+		}
+	}
 	for _, outcome := range []string{holding.AckTaken, holding.AckUnknown, holding.AckRefused} {
 		m.acks.WithLabelValues(outcome) // so that rates are right from the first one on
 	}
@@ -80,17 +92,22 @@ func newMetrics() *metrics {
 	return m
 }
 
-func (m *metrics) request(route string, err error, took time.Duration) {
-	code := http.StatusOK
-	if err != nil {
-		code, _ = classify(err)
+// route returns what counts the requests of a route, by what became of them.
+func (m *metrics) route(path string) func(err error, took time.Duration) {
+	good, seconds := m.requests.WithLabelValues(path, strconv.Itoa(http.StatusOK)), m.seconds.WithLabelValues(path)
+	return func(err error, took time.Duration) {
+		seconds.Observe(took.Seconds())
+		if err == nil {
+			good.Inc()
+			return
+		}
+		code, _ := classify(err)
+		m.requests.WithLabelValues(path, strconv.Itoa(code)).Inc()
 	}
-	m.requests.WithLabelValues(route, strconv.Itoa(code)).Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
-// watch adds what is asked of the server when somebody reads.
-func (m *metrics) watch(sealed func() bool, holders func() int) {
+// ask adds what is asked of the server when somebody reads.
+func (m *metrics) ask(sealed func() bool, holders func() int) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "claviger_holders", Help: "Holders of leases."}, func() float64 { return float64(holders()) }))
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "claviger_sealed", Help: "1 while the server is sealed."}, func() float64 {
 		if sealed() {
@@ -109,6 +126,10 @@ func (m *metrics) Ack(outcome string) { m.acks.WithLabelValues(outcome).Inc() }
 // Decision counts a decision: with the other three it makes metrics a
 // keyserver.Meter.
 func (m *metrics) Decision(action, decision string) {
+	if c, ok := m.usual[usualDecision{action, decision}]; ok {
+		c.Inc()
+		return
+	}
 	m.decisions.WithLabelValues(actionLabel(action), decision).Inc()
 }
 

@@ -46,13 +46,11 @@ type useResult struct {
 }
 
 func useKeys(c *call) error {
-	var in struct {
-		Items []useItem `json:"items"`
-	}
-	if err := decodeJSON(c.data, &in); err != nil {
+	items, err := useItems(c.data)
+	if err != nil {
 		return err
 	}
-	if len(in.Items) == 0 || len(in.Items) > maxUseItems {
+	if len(items) == 0 || len(items) > maxUseItems {
 		return fmt.Errorf("%w: 1 to %d items", keyserver.ErrMalformed, maxUseItems)
 	}
 	request := wire.Sum("use", c.data)
@@ -61,12 +59,23 @@ func useKeys(c *call) error {
 		return err
 	}
 	defer leave()
-	out, err := c.useAll(request, in.Items)
+	out, err := c.useAll(request, items)
 	if err != nil {
 		return err
 	}
 	writeJSON(c.w, http.StatusOK, useAnswer{1, out})
 	return nil
+}
+
+func useItems(data []byte) ([]useItem, error) {
+	if items, ok := plainItems(data); ok {
+		return items, nil
+	}
+	var in struct {
+		Items []useItem `json:"items"`
+	}
+	err := decodeJSON(data, &in)
+	return in.Items, err
 }
 
 // useAnswer is the answer to POST /v1/use.

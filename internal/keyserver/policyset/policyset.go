@@ -68,15 +68,19 @@ func (f *InForce) Get(s *authority.PolicySet) (*Set, error) {
 // keep makes sure that leaves may name policy and schema: the audit log knows the
 // blobs of its current number and the one before, and no older.
 func (f *InForce) keep(p *Set) error {
-	for _, blob := range []struct {
-		hash wire.Hash
-		data []byte
-	}{{p.Blob, p.source}, {p.Schema, []byte(policy.Schema)}} {
-		if !blob.hash.IsZero() && !f.blobs.Known(blob.hash) {
-			if _, err := f.blobs.Blob(blob.data); err != nil {
-				return fmt.Errorf("audit log: %w", err)
-			}
-		}
+	err := f.keepOne(p.Schema, func() []byte { return []byte(policy.Schema) })
+	if err == nil && !p.Blob.IsZero() {
+		err = f.keepOne(p.Blob, func() []byte { return p.source })
+	}
+	return err
+}
+
+func (f *InForce) keepOne(hash wire.Hash, data func() []byte) error {
+	if f.blobs.Known(hash) {
+		return nil
+	}
+	if _, err := f.blobs.Blob(data()); err != nil {
+		return fmt.Errorf("audit log: %w", err)
 	}
 	return nil
 }
