@@ -14,11 +14,12 @@ MUTANTS ?= all
 AREA ?=
 BENCHTIME ?= 200ms
 ONLY ?=
+PEERS ?=
 
-.PHONY: help build demo test lint fuzz mutants bench bench-big generate go-version
+.PHONY: help build demo test lint fuzz mutants bench bench-peers bench-big generate go-version
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 go-version:
 	@test/check.sh go-version
@@ -50,9 +51,15 @@ generate: go-version ## write generated files (man pages) anew
 bench: go-version ## the figures of docs/performance.md, as a table, in some minutes
 	@mkdir -p $(BIN); go build -C tools -o ../$(BIN)/benchtable ./benchtable
 	@$(BIN)/benchtable -benchtime $(BENCHTIME) -only '$(ONLY)'
+	@[ -n '$(ONLY)' ] || $(MAKE) bench-peers
 
-bench-big: go-version ## the long ones: streams of 10 GiB (40 GiB of disk, some minutes), times of refusals ten times as often, 1,000 clients that are revoked, a million keys
+bench-peers: go-version ## ours beside the peers, in one run: files, memory, a server, releases; PEERS='-only files -write docs'
+	@mkdir -p $(BIN); go build -C bench -o ../$(BIN)/bench ./cmd/bench
+	@$(BIN)/bench $(PEERS)
+
+bench-big: go-version ## the long ones: streams of 10 GiB (40 GiB of disk, some minutes), times of refusals ten times as often, 1,000 clients that are revoked, a million keys, reads in 10 GiB, 10,000 connections
 	go test ./test/accept -run '^TestStreamsNeedLittleMemory$$' -v -bytes 10737418240 -timeout 60m
 	go test ./test/bench -run '^$$' -bench '^BenchmarkTiming$$' -benchtime 1x -timeout 60m -args -effort 10
 	go test ./test/stopwatch -run '^$$' -bench . -benchtime 1x -timeout 60m
 	go test ./test/bench -run '^$$' -bench '^BenchmarkStart$$/keys=1000000$$' -benchtime 3x -timeout 60m -args -keys 1000000
+	$(MAKE) bench-peers PEERS='-big -only memory,server -rounds 3'

@@ -81,7 +81,7 @@ func main() {
 func run(ctx context.Context) error {
 	o := options{}
 	flag.StringVar(&o.root, "root", ".", "root of the checkout")
-	flag.StringVar(&o.dir, "dir", "", "where files are encrypted; three times -size of room (default: /dev/shm, else a temporary directory)")
+	flag.StringVar(&o.dir, "dir", "", "where files are encrypted; three times -size of room, and as much memory (default: a temporary directory)")
 	flag.StringVar(&o.write, "write", "", "directory of performance.md and performance.svg, to write there")
 	flag.Int64Var(&o.size, "size", 1<<30, "size of the file, in bytes")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, of which the tables have the medians")
