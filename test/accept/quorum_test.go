@@ -158,7 +158,7 @@ func (s *site) recovers(t *testing.T) {
 		if err := os.RemoveAll(s.people[name].path(".config/claviger/" + name)); err != nil {
 			t.Fatal(err)
 		}
-		s.people[name].admin("status").oneError(t, 3, "there is no admin's profile")
+		s.people[name].admin("key", "create", "of/"+name).oneError(t, 3, "there is no admin's profile")
 	}
 	rex, dan, fay := s.people["rex"], s.people["dan"], s.people["fay"]
 	rex.admin("key", "create", "of/rex").oneError(t, 4)
