@@ -95,27 +95,32 @@ func (u *unpacker) take(n uint64) string {
 // head reads one head: its major type and its number, which must be in the
 // shortest form.
 func (u *unpacker) head() (major byte, n uint64) {
-	first := u.take(1)
-	if u.bad {
-		return 0xff, 0
-	}
-	major, small := first[0]&0xe0, first[0]&0x1f
-	if small < 24 {
-		return major, uint64(small)
-	}
-	size := uint64(1) << (small - 24)
-	if small > 27 {
+	if len(u.in) == 0 {
 		u.fail()
 		return 0xff, 0
 	}
-	digits := u.take(size)
+	first := u.in[0]
+	u.in = u.in[1:]
+	if small := first & 0x1f; small < 24 {
+		return first & 0xe0, uint64(small)
+	}
+	return first & 0xe0, u.digits(first & 0x1f)
+}
+
+// digits reads the number of a head that takes bytes of its own.
+func (u *unpacker) digits(small byte) (n uint64) {
+	if small > 27 {
+		u.fail()
+		return 0
+	}
+	digits := u.take(1 << (small - 24))
 	for i := range len(digits) {
 		n = n<<8 | uint64(digits[i])
 	}
 	if least := [...]uint64{24, 1 << 8, 1 << 16, 1 << 32}[small-24]; n < least {
 		u.fail()
 	}
-	return major, n
+	return n
 }
 
 func (u *unpacker) of(major byte) uint64 {
