@@ -57,9 +57,12 @@ bench-peers: go-version ## ours beside the peers, in one run: files, memory, a s
 	@mkdir -p $(BIN); go build -C bench -o ../$(BIN)/bench ./cmd/bench
 	@$(BIN)/bench $(PEERS)
 
-bench-big: go-version ## the long ones: streams of 10 GiB (40 GiB of disk, some minutes), times of refusals ten times as often, 1,000 clients that are revoked, a million keys, reads in 10 GiB, 10,000 connections
+bench-big: go-version ## the long ones: streams of 10 GiB (40 GiB of disk, some minutes), times of refusals ten times as often, 1,000 clients that are revoked, a million keys, reads in 10 GiB, 10,000 connections, 100 million leaves, 10 million clients in waves
 	go test ./test/accept -run '^TestStreamsNeedLittleMemory$$' -v -bytes 10737418240 -timeout 60m
 	go test ./test/bench -run '^$$' -bench '^BenchmarkTiming$$' -benchtime 1x -timeout 60m -args -effort 10
 	go test ./test/stopwatch -run '^$$' -bench . -benchtime 1x -timeout 60m
 	go test ./test/bench -run '^$$' -bench '^BenchmarkStart$$/keys=1000000$$' -benchtime 3x -timeout 60m -args -keys 1000000
+	go test ./test/bench -run '^$$' -bench '^BenchmarkConnections$$' -benchtime 1x -timeout 60m -args -connections 8000
+	go test ./internal/audit -run '^$$' -bench '^BenchmarkProve$$' -timeout 60m -args -leaves 100000000
+	go test ./test/waves -v -timeout 60m -args -clients 10000000
 	$(MAKE) bench-peers PEERS='-big -only memory,server -rounds 3'

@@ -68,7 +68,7 @@ func TestCells(t *testing.T) {
 
 func TestShow(t *testing.T) {
 	for want, got := range map[string]string{
-		"3.41 µs": span.show(3413), "31.5 ms": lag.show(31.49), "26.1 ns": span.show(26.08), "21.3 ms": span.show(21_349_000), "1.23 s": span.show(1.234e9), "123 ms": cpuSpan.show(123e6), "2,000/s": cpuRate.show(500_000), "9.50 MiB": ownSize.show(9.5), "t = 1.3": welch.show(1.254), "1,234,567/s": rate.show(810.0006), "24.6 MiB": size.show(24.59), "398 B": perKey.show(397.8), "26.0 s": replaySpan.show(26.04e9),
+		"3.41 µs": span.show(3413), "31.5 ms": lag.show(31.49), "26.1 ns": span.show(26.08), "21.3 ms": span.show(21_349_000), "1.23 s": span.show(1.234e9), "123 ms": cpuSpan.show(123e6), "2,000/s": cpuRate.show(500_000), "9.50 MiB": ownSize.show(9.5), "t = 1.3": welch.show(1.254), "1,234,567/s": rate.show(810.0006), "24.6 MiB": size.show(24.59), "51.3 KiB": each.show(51.27), "398 B": perKey.show(397.8), "26.0 s": replaySpan.show(26.04e9),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -20,12 +20,13 @@ const (
 	replaySpan             // time of a start that replays the whole log
 	replayCPU              // processor time of it
 	perKey                 // resident memory for each key, without what is mapped from files
+	each                   // memory for each of many, in KiB
 )
 
 // units are those of the benchmarks that the forms are made from.
 var units = map[form]string{
 	speed: "MB/s", span: "ns/op", rate: "ns/op", size: "MiB-RSS", ownSize: "MiB-own", cpuSpan: "cpu-ns/op", cpuRate: "cpu-ns/op",
-	welch: "|t|", lag: "p99-ms", replaySpan: "replay-ns", replayCPU: "replay-cpu-ns", perKey: "B-own/key",
+	welch: "|t|", lag: "p99-ms", each: "KiB/conn", replaySpan: "replay-ns", replayCPU: "replay-cpu-ns", perKey: "B-own/key",
 }
 
 // row is one line of the table: what it says, and the benchmark behind it.
@@ -63,6 +64,8 @@ var rows = []row{
 	{"Key server, parts", "leaf key of a version not in the cache", "./internal/hierarchy", "LeafCold", span, "", ""},
 	{"Key server, parts", "durable audit leaf, 64 callers", "./internal/audit", "Enter/64", rate, "", ""},
 	{"Key server, parts", "verify a client's signed request", "./internal/authn", "VerifyRequest", span, "", ""},
+	{"Key server, parts", "decision by a set of 10,000 rules, the slowest kind", "./internal/policy", "DecideOfTenThousand/path", span, "", ""},
+	{"Key server, parts", "proof of a leaf of a million, made and checked", "./internal/audit", "Prove/leaf", span, "", ""},
 
 	{"Relay; who asks, the relay and a stand-in for the server share the processors", "exchanges of 3 KiB each way over 100 connections", "./internal/relay", "RoundTrips", rate, "", ""},
 	{"Relay; who asks, the relay and a stand-in for the server share the processors", "99 in 100 of them within", "./internal/relay", "RoundTrips", lag, "", ""},
@@ -90,6 +93,8 @@ var rows = []row{
 	{"Key server over mutual TLS, a process on one processor", "encrypt 32 bytes on the server", "./test/bench", "Server/Encrypt", rate, "", ""},
 	{"Key server over mutual TLS, a process on one processor", "encryptions for a second of its processor time", "./test/bench", "Server/Encrypt", cpuRate, "", ""},
 	{"Key server over mutual TLS, a process on one processor", "memory then", "./test/bench", "Server/Encrypt", size, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "processor time to open a connection and answer on it", "./test/bench", "Connections", cpuSpan, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "memory for each of 1,000 open connections", "./test/bench", "Connections", each, "", ""},
 
 	{"Admin's command", "replay the profile's copy of the log, 1,000 records", "./internal/admin/replay", "Read/remembered", span, "Read/verified", "verifying each signature"},
 
@@ -136,6 +141,8 @@ func (f form) show(v float64) string {
 		return span.show(v * 1e6)
 	case f == speed:
 		return fmt.Sprintf("%s MB/s", digits(v))
+	case f == each:
+		return fmt.Sprintf("%s KiB", digits(v))
 	case f == size || f == ownSize:
 		return fmt.Sprintf("%s MiB", digits(v))
 	case f == perKey:
