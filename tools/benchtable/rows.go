@@ -95,6 +95,9 @@ var rows = []row{
 	{"Key server over mutual TLS, a process on one processor", "memory then", "./test/bench", "Server/Encrypt", size, "", ""},
 	{"Key server over mutual TLS, a process on one processor", "processor time to open a connection and answer on it", "./test/bench", "Connections", cpuSpan, "", ""},
 	{"Key server over mutual TLS, a process on one processor", "memory for each of 1,000 open connections", "./test/bench", "Connections", each, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "processor time of a certificate's renewal", "./test/bench", "Costs/Renew", cpuSpan, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "of an acknowledgement", "./test/bench", "Costs/Acknowledge", cpuSpan, "", ""},
+	{"Key server over mutual TLS, a process on one processor", "of telling one of 1,000 followers of a change", "./test/bench", "Costs/Push", cpuSpan, "", ""},
 
 	{"Admin's command", "replay the profile's copy of the log, 1,000 records", "./internal/admin/replay", "Read/remembered", span, "Read/verified", "verifying each signature"},
 
