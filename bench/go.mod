@@ -5,7 +5,6 @@ go 1.26.4
 require (
 	claviger v0.0.0-00010101000000-000000000000
 	filippo.io/age v1.3.2
-	github.com/BurntSushi/toml v1.6.0
 	github.com/minio/sio v0.4.1
 	github.com/rclone/rclone v1.75.1
 	github.com/tink-crypto/tink-go/v2 v2.9.0

@@ -89,7 +89,7 @@ func (b *bench) servings(ctx context.Context, d *domain) (list []serving, err er
 	}
 	list = append(list,
 		serving{name: "bare", shown: "bare net/http server, the limit", URL: "https://" + address + "/v1/use", Body: body, Cert: cert, Key: key, PID: cmd.Process.Pid, end: end},
-		serving{name: ours, shown: "**claviger**, policy and durable audit", URL: "https://" + d.address + "/v1/use", Body: body, Cert: cert, Key: key, PID: d.cmd.Process.Pid, end: func() {}})
+		serving{name: ours, shown: "**claviger**, policy and durable audit", URL: "https://" + d.address + "/v1/use", Body: body, Cert: cert, Key: key, PID: d.server.Process.Pid, end: func() {}})
 	for _, given := range b.servers {
 		name, program, _ := strings.Cut(given, "=")
 		cmd := proc.Pin(lastProcessor(), program)
