@@ -3,7 +3,10 @@
 package waves
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +56,7 @@ func TestMassStart(t *testing.T) {
 			drawn, same := lives{time.Minute, c.end, c.drawn}.run(), lives{time.Minute, c.end, c.same}.run()
 			t.Logf("%s of %d clients: %.1f/s on average, busiest second %.0f = %.1f times that; without a drawn moment %.0f = %.0f times",
 				c.name, *clients, drawn.mean(), drawn.peak(), drawn.peak()/drawn.mean(), same.peak(), same.peak()/same.mean())
+			onPage(t, fmt.Sprintf("| %s | %s | %s (%.1f times) | %s (%.0f times) |", c.name, count(drawn.mean()), count(drawn.peak()), drawn.peak()/drawn.mean(), count(same.peak()), same.peak()/same.mean()))
 			if limit := bound(c.most * drawn.mean()); drawn.peak() > limit {
 				t.Errorf("the busiest second has %.0f, more than %.0f", drawn.peak(), limit)
 			}
@@ -60,6 +64,21 @@ func TestMassStart(t *testing.T) {
 				t.Error("the bound holds without a drawn moment too: it shows nothing")
 			}
 		})
+	}
+}
+
+// onPage holds the plan to the figures of a million clients and the first seed.
+func onPage(t *testing.T, text string) {
+	t.Helper()
+	if *clients != 1_000_000 || *seed != 1 {
+		return
+	}
+	all, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(strings.Fields(string(all)), " "), text) {
+		t.Errorf("%s doesn't say: %s", page, text)
 	}
 }
 
@@ -74,6 +93,7 @@ func hold(t *testing.T, name string, c crowd, slack time.Duration, asks float64)
 	}
 	t.Logf("%s: %v: over after %v (at best %v); asked %.1f times each, %d at most; busiest second %.0f, later than the best %.0f",
 		name, c, o.end.Round(time.Second), c.ideal().Round(time.Second), o.perClient(c.size), o.most, o.offered.peak(), tail)
+	onPage(t, fmt.Sprintf("| %s | %.0f s | %.0f s | %.1f | %d | %s |", name, c.ideal().Seconds(), o.end.Seconds(), o.perClient(c.size), o.most, count(o.offered.peak())))
 	if o.end > c.ideal()+slack {
 		t.Errorf("%s: over after %v, want %v", name, o.end, c.ideal()+slack)
 	}
@@ -94,7 +114,7 @@ func TestChange(t *testing.T) {
 		return within(d, push) + pace.News(draw(d))
 	}
 	rests := make([]pace.Rest, *clients)
-	drawn := hold(t, "change", crowd{*clients, answered(), first, func(d *rand.Rand, client, n int, now time.Duration) time.Duration {
+	drawn := hold(t, "a change that all hear of", crowd{*clients, answered(), first, func(d *rand.Rand, client, n int, now time.Duration) time.Duration {
 		if n%2 == 1 { // the same exchange tries once more
 			return pace.Busy(time.Second, draw(d))
 		}
@@ -113,6 +133,7 @@ func TestChange(t *testing.T) {
 			}
 			return tick // the next use
 		}}.run()
+	onPage(t, fmt.Sprintf("without rests and draws %.1f times, and %d times at most", rude.perClient(*clients), rude.most))
 	t.Logf("without rests and drawn moments: asked %.1f times each, %d at most; busiest second %.0f", rude.perClient(*clients), rude.most, rude.offered.peak())
 	if rude.perClient(*clients) < 4*drawn.perClient(*clients) {
 		t.Error("rests save little: the bound shows nothing")
@@ -121,7 +142,7 @@ func TestChange(t *testing.T) {
 
 // TestPush: everybody's lease is revoked, and everybody says so at once.
 func TestPush(t *testing.T) {
-	hold(t, "acknowledgements", crowd{*clients, answered(), func(d *rand.Rand, _ int) time.Duration { return within(d, push) }, pauses},
+	hold(t, "everything is revoked, all acknowledge", crowd{*clients, answered(), func(d *rand.Rand, _ int) time.Duration { return within(d, push) }, pauses},
 		2*pace.MostPause, 14)
 }
 
@@ -139,7 +160,7 @@ func pauses(d *rand.Rand, _, n int, _ time.Duration) time.Duration {
 // seconds apart are the application's.
 func TestEnable(t *testing.T) {
 	const every = 10 * time.Second
-	hold(t, "enable", crowd{*clients, answered(), func(d *rand.Rand, _ int) time.Duration { return within(d, push) + within(d, every) },
+	hold(t, "it is enabled again, all have to ask", crowd{*clients, answered(), func(d *rand.Rand, _ int) time.Duration { return within(d, push) + within(d, every) },
 		func(d *rand.Rand, _, n int, _ time.Duration) time.Duration {
 			if n%2 == 1 {
 				return pace.Busy(time.Second, draw(d))
@@ -166,11 +187,12 @@ func TestRelayRestart(t *testing.T) {
 	c.again = func(d *rand.Rand, client, n int, now time.Duration) time.Duration {
 		return pauses(d, client, before[client]+n, now)
 	}
-	o := hold(t, "relay", c, 2*pace.MostPause, 10)
+	o := hold(t, "20,000 clients lose their relay for 5 s", c, 2*pace.MostPause, 10)
 	same := c
 	same.first = func(*rand.Rand, int) time.Duration { return 0 }
 	same.again = func(_ *rand.Rand, _, n int, _ time.Duration) time.Duration { return time.Second }
 	rude := same.run()
+	onPage(t, fmt.Sprintf("with pauses of a second it would be %.0f times", rude.perClient(size)))
 	t.Logf("with pauses of a second: busiest second %.0f, asked %.1f times each", rude.offered.peak(), rude.perClient(size))
 	if o.offered.peak() > size/2 || rude.offered.peak() < size {
 		t.Errorf("%.0f come in one second", o.offered.peak())
