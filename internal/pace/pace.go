@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// FirstPause is the rule's pause after a first failure, unless a caller has its own,
-	// and MostPause however many failed.
+	// FirstPause is the rule's pause after a first failure, unless a caller has its own.
 	FirstPause = 250 * time.Millisecond
-	MostPause  = 30 * time.Second
+	// MostPause is the longest pause, however many failed.
+	MostPause = 30 * time.Second
 	// NewsSpread is the longest wait of [News]. News of one change reach all clients
 	// within a second or so, and each then asks for its keys.
 	NewsSpread = 10 * time.Second

@@ -40,7 +40,8 @@ func TestBounds(t *testing.T) {
 // TestDraws: what is unique has one draw and always the same, and draws fill the
 // range evenly.
 func TestDraws(t *testing.T) {
-	if Of([]byte("a")) != Of([]byte("a")) || Of([]byte("a")) == Of([]byte("b")) {
+	a, again, b := Of([]byte("a")), Of([]byte("a")), Of([]byte("b"))
+	if a != again || a == b {
 		t.Error("the draw of something is not its own")
 	}
 	for name, draw := range map[string]func(i int) Draw{
