@@ -72,29 +72,62 @@ func often() (leases, certificates, standing time.Duration) {
 // plan is what so many clients take.
 type plan struct {
 	clients                              float64
-	releases, renewals, stands, pushes   float64 // a second
+	releases, stands, pushes             float64 // a second
 	serverCores, relayCores              float64
 	domains, serverMachines, relaysByCPU float64
 	relaysByMemory                       float64
 	leavesBytes, wireBytes               float64 // a day, a second
 	change                               time.Duration
+	embedded                             float64 // domains, where certificates are the embedded CA's
+}
+
+// recordsOf is what the renewals of a domain of so many clients cost where each is a
+// record of the authority log: who has heard of one asks anew, and hears of the next
+// by then.
+func recordsOf(clients float64) (records, asks, cores float64) {
+	_, certificates, _ := often()
+	records = clients / certificates.Seconds()
+	between := 1/records + average(func(time.Duration, pace.Draw) time.Duration { return pace.News(math.MaxUint64 / 2) }, 0).Seconds()
+	asks = clients / between
+	return records, asks, asks*release.took.Seconds() + records*renewal.took.Seconds()
+}
+
+// mostEmbedded is how many clients of the embedded CA's a domain has room for.
+func mostEmbedded() float64 {
+	least, most := 1.0, 1e9
+	for most-least > 1 {
+		middle := math.Floor((least + most) / 2)
+		p := outside(middle)
+		if _, _, cores := recordsOf(middle); p.serverCores+cores > servers*processors*used {
+			most = middle
+		} else {
+			least = middle
+		}
+	}
+	return least
 }
 
 func planFor(clients float64) plan {
-	leases, certificates, standing := often()
+	p := outside(clients)
+	p.embedded = math.Ceil(clients / mostEmbedded())
+	return p
+}
+
+// outside is the plan where certificates are an outside CA's.
+func outside(clients float64) plan {
+	leases, _, standing := often()
 	p := plan{clients: clients}
 	p.releases = clients * (leasesEach/leases.Seconds() + 1/changeEvery.Seconds())
-	p.renewals = clients / certificates.Seconds()
 	p.stands = clients / standing.Seconds()
 	p.pushes = clients * servers / statementEvery.Seconds()
-	asked := p.releases + p.renewals + p.stands
-	p.serverCores = (p.releases+p.stands)*release.took.Seconds() + p.renewals*renewal.took.Seconds()
+	asked := p.releases + p.stands
+	p.serverCores = asked * release.took.Seconds()
 	p.relayCores = asked*exchange.took.Seconds() + p.pushes*serverPush.took.Seconds()
 	p.domains = math.Ceil(p.serverCores / (servers * processors * used))
 	p.serverMachines = p.domains * servers
 	p.relaysByCPU = math.Ceil(p.relayCores / (processors * used))
 	p.relaysByMemory = math.Ceil(clients * followerBytes / (memory / 2))
-	p.leavesBytes = (p.releases + p.stands) * leafBytes * 86400
+	p.leavesBytes = asked * leafBytes * 86400
 	p.wireBytes = asked * exchangeBytes
 	p.change = time.Duration(clients * float64(release.took) / (p.serverMachines * processors)).Round(time.Second)
 	return p
@@ -131,12 +164,13 @@ func tables() map[string]string {
 		of   func(plan) string
 	}{
 		{"releases a second", func(p plan) string { return count(p.releases) }},
-		{"renewals a second", func(p plan) string { return count(p.renewals) }},
 		{"statements told a second", func(p plan) string { return count(p.pushes) }},
 		{"processors busy, servers", func(p plan) string { return count(p.serverCores) }},
 		{"processors busy, relays", func(p plan) string { return count(p.relayCores) }},
 		{fmt.Sprintf("**trust domains**, of %d servers each", servers), func(p plan) string { return count(p.domains) }},
 		{"**server machines**", func(p plan) string { return count(p.serverMachines) }},
+		{"domains, where certificates are the embedded CA's", func(p plan) string { return count(p.embedded) }},
+		{"server machines then", func(p plan) string { return count(p.embedded * servers) }},
 		{"relay machines by processors", func(p plan) string { return count(p.relaysByCPU) }},
 		{"relay machines by memory", func(p plan) string { return count(p.relaysByMemory) }},
 		{"**relay machines**, two at least", func(p plan) string { return count(p.relays()) }},
@@ -150,7 +184,13 @@ func tables() map[string]string {
 		}
 		plans.WriteString("\n")
 	}
-	return map[string]string{"costs": costs.String(), "rates": rates.String(), "plan": plans.String()}
+	var records strings.Builder
+	records.WriteString("| clients of the embedded CA in one domain | records of renewals a second | releases a second because of them | processors |\n|--:|--:|--:|--:|\n")
+	for _, clients := range []float64{1e3, 1e4, 1e5, 1e6} {
+		r, asks, cores := recordsOf(clients)
+		fmt.Fprintf(&records, "| %s | %s | %s | %s |\n", count(clients), count(r), count(asks), count(cores))
+	}
+	return map[string]string{"costs": costs.String(), "rates": rates.String(), "plan": plans.String(), "records": records.String()}
 }
 
 // span shows a time in the largest unit that it has one of.
