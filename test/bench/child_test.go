@@ -4,16 +4,12 @@ package bench
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -28,7 +24,6 @@ import (
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/api"
-	"claviger/internal/pki/tlscert"
 	"claviger/internal/relay/relaycmd"
 	"claviger/internal/root"
 	"claviger/internal/secret"
@@ -44,13 +39,6 @@ var serverProfile = flag.String("serverprofile", "", "write the server's process
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "relay" {
 		os.Exit(relaycmd.Main(context.Background(), []string{"--config", os.Args[2]}, relaycmd.System()))
-	}
-	if len(os.Args) == 3 && os.Args[1] == "bare" {
-		if err := profiled(os.Args[2], serveBare); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
 	}
 	if len(os.Args) == 6 && os.Args[1] == "serve" {
 		if err := profiled(os.Args[5], func() error { return serve(os.Args[2], os.Args[3], os.Args[4]) }); err != nil {
@@ -112,35 +100,6 @@ func serve(dir, domain, keyFile string) error {
 	return s.Serve(ctx, api.Listeners{API: l})
 }
 
-// serveBare reads requests and answers them with about as many bytes as a server-side
-// encryption has, and does nothing else.
-func serveBare() error {
-	cert, _, err := tlscert.SelfSigned(clock.System())
-	if err != nil {
-		return err
-	}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", tlscert.ServerConfig(cert))
-	if err != nil {
-		return err
-	}
-	answer := bytes.Repeat([]byte("x"), 300)
-	srv := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.ReadAll(r.Body)
-			_, _ = w.Write(answer)
-		}),
-		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	context.AfterFunc(ctx, func() { srv.Close() })
-	fmt.Println(l.Addr())
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
 // world is a domain whose server runs as a process of its own, so that its time
 // and memory are its own too.
 type world struct {
@@ -179,23 +138,7 @@ func (w *world) up(processors int) {
 	w.b.Helper()
 	self, err := os.Executable()
 	must(w.b, err)
-	w.run(processors, exec.Command(self, "serve", w.Dir, w.Founded.Domain.String(), w.keyFile, *serverProfile))
-	if answer := w.Send(nil, testkit.Message{Method: "GET", Path: "/v1/ready"}); answer.Status != 200 {
-		w.b.Fatalf("not ready: %d %s", answer.Status, answer.Body)
-	}
-}
-
-// upBare starts the bare server on one processor.
-func (w *world) upBare() {
-	w.b.Helper()
-	self, err := os.Executable()
-	must(w.b, err)
-	w.run(1, exec.Command(self, "bare", *serverProfile))
-}
-
-// run starts a server's process and waits for its address.
-func (w *world) run(processors int, cmd *exec.Cmd) {
-	w.b.Helper()
+	cmd := exec.Command(self, "serve", w.Dir, w.Founded.Domain.String(), w.keyFile, *serverProfile)
 	cmd.Stderr = os.Stderr
 	if processors > 0 {
 		cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(processors))
@@ -207,6 +150,9 @@ func (w *world) run(processors int, cmd *exec.Cmd) {
 	address, err := bufio.NewReader(out).ReadString('\n')
 	must(w.b, err)
 	w.Adopt(strings.TrimSpace(address))
+	if answer := w.Send(nil, testkit.Message{Method: "GET", Path: "/v1/ready"}); answer.Status != 200 {
+		w.b.Fatalf("not ready: %d %s", answer.Status, answer.Body)
+	}
 }
 
 // down ends the server in order.

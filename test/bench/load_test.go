@@ -5,13 +5,11 @@ package bench
 import (
 	"bufio"
 	"bytes"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +17,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"claviger/client"
 	"claviger/internal/authority"
@@ -40,16 +36,9 @@ const cards = "payments/cards"
 // else the machine does.
 func BenchmarkServer(b *testing.B) {
 	b.Run("Release", func(b *testing.B) { release(b, 1, 16) })
-	b.Run("ReleaseBound", bound)
 	b.Run("Release64", func(b *testing.B) { release(b, 64, 4) })
-	for _, connections := range []int{16, 64} {
-		name := ""
-		if connections != 16 {
-			name = strconv.Itoa(connections)
-		}
-		b.Run("Encrypt"+name, func(b *testing.B) { encrypt(b, 1, connections) })
-		b.Run("Bare"+name, func(b *testing.B) { bare(b, connections) })
-	}
+	b.Run("Encrypt", func(b *testing.B) { encrypt(b, 1, 16) })
+	b.Run("Encrypt64", func(b *testing.B) { encrypt(b, 1, 64) })
 	b.Run("EncryptBatch", func(b *testing.B) { encrypt(b, 64, 4) })
 }
 
@@ -66,57 +55,11 @@ func release(b *testing.B, items, connections int) {
 	w.load(raw.Identity, connections, func(i int64) []byte { return bodies[i] })
 }
 
-// bound does the public-key work of a release and nothing else: open a sealed
-// message, verify the client's signature, sign and seal.
-func bound(b *testing.B) {
-	key, clientKey := wire.NewKey(), wire.NewKey()
-	_, server, err := ed25519.GenerateKey(rand.Reader)
-	must(b, err)
-	public, client, err := ed25519.GenerateKey(rand.Reader)
-	must(b, err)
-	request, answer, info := bytes.Repeat([]byte{1}, 1<<10), bytes.Repeat([]byte{1}, 1<<10), wire.Hash{1}
-	sealed, err := wire.Seal(key.Public(), wire.TypeRequest, info, request)
-	must(b, err)
-	signature := ed25519.Sign(client, request)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before := threadTime(b)
-	for b.Loop() {
-		_, err := key.Open(wire.TypeRequest, info, sealed, wire.MaxSealedSize)
-		must(b, err)
-		if !ed25519.Verify(public, request, signature) {
-			b.Fatal("not verified")
-		}
-		ed25519.Sign(server, answer)
-		_, err = wire.Seal(clientKey.Public(), wire.TypeRelease, info, answer)
-		must(b, err)
-	}
-	b.ReportMetric(float64((threadTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
-}
-
-// threadTime is the processor time of the calling thread.
-func threadTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u unix.Rusage
-	must(b, unix.Getrusage(unix.RUSAGE_THREAD, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // encrypt has so many values of 32 bytes encrypted at once.
 func encrypt(b *testing.B, items, connections int) {
 	w, raw := loaded(b)
 	item := `{"op":"encrypt","key":"` + cards + `","plaintext":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}`
 	body := post("/v1/use", []byte(`{"items":[`+item+strings.Repeat(","+item, items-1)+`]}`))
-	w.load(raw.Identity, connections, func(int64) []byte { return body })
-}
-
-// bare asks a server of the same TLS, client certificates included, that does
-// nothing but read requests and answer: what is to be had at most.
-func bare(b *testing.B, connections int) {
-	w, raw := loaded(b)
-	w.down()
-	w.upBare()
-	body := post("/v1/use", []byte(`{"items":[{"op":"encrypt","key":"`+cards+`","plaintext":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}]}`))
 	w.load(raw.Identity, connections, func(int64) []byte { return body })
 }
 

@@ -41,6 +41,7 @@ type Replays struct {
 	answers map[wire.Hash]heldAnswer
 	ring    []wire.Hash // of answers, in the order of answering
 	size    int
+	swept   int64 // boot second of the last sweep
 }
 
 // heldAnswer is an answer and the epoch that it speaks for.
@@ -118,10 +119,14 @@ func (r *Replays) drop(id wire.Hash) {
 	delete(r.answers, id)
 }
 
-// sweep forgets what can't be replayed any more. Its cost is that of the
-// seconds that are remembered, about seventy, and of what it forgets.
+// sweep forgets what can't be replayed any more, once a second. Its cost is that
+// of the seconds that are remembered, about seventy, and of what it forgets.
 func (r *Replays) sweep() {
 	now := int64(r.clock.Boot() / time.Second)
+	if now == r.swept {
+		return
+	}
+	r.swept = now
 	for second, ids := range r.due {
 		if second > now {
 			continue
