@@ -8,8 +8,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"os/signal"
 	"syscall"
 
@@ -95,7 +97,11 @@ func (s Streams) check(c config) int {
 			return s.fail(usage, err, "")
 		}
 	}
-	for _, path := range []string{c.Dir, c.NATS.Credentials, c.NATS.CA} {
+	dir := c.Dir
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		dir = filepath.Dir(dir) // a start makes it
+	}
+	for _, path := range []string{dir, c.NATS.Credentials, c.NATS.CA} {
 		if path == "" {
 			continue
 		}
