@@ -49,13 +49,9 @@ func (b *bench) server(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	counts := connectionCounts
-	if b.big {
-		counts = append(slices.Clone(counts), 10_000)
-	}
 	for round := range b.rounds {
 		progress("server: round %d of %d", round+1, b.rounds)
-		for _, connections := range counts {
+		for _, connections := range connectionCounts {
 			for _, s := range list {
 				if err := b.ask(ctx, s, connections); err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
@@ -68,7 +64,7 @@ func (b *bench) server(ctx context.Context) error {
 			}
 		}
 	}
-	b.serverReport(list, counts)
+	b.serverReport(list)
 	return nil
 }
 
@@ -172,21 +168,21 @@ func (b *bench) askWith(ctx context.Context, s serving, name string, more ...str
 	return ctx.Err()
 }
 
-func (b *bench) serverReport(list []serving, counts []int) {
+func (b *bench) serverReport(list []serving) {
 	table := report.Table{Head: []string{"Encrypt 32 bytes over mutual TLS, for a second of the server's processor time"}}
-	for _, c := range counts {
+	for _, c := range connectionCounts {
 		table.Head = append(table.Head, fmt.Sprintf("%d conn.", c))
 	}
 	table.Head = append(table.Head, "16, HTTP/2", "p99 at 16, ms", "memory, MiB")
 	for _, s := range list {
 		row := []string{s.shown}
-		for _, c := range counts {
+		for _, c := range connectionCounts {
 			row = append(row, report.Number(b.found.Median(fmt.Sprintf("%s/%d/core", s.name, c))))
 		}
 		table.Row(append(row, report.Number(b.found.Median(s.name+"/http2/core")), report.Number(b.found.Median(s.name+"/16/p99")), report.Number(b.found.Median(s.name+"/64/mib")))...)
 	}
 	row := []string{"claviger × bare"}
-	for _, c := range append(slices.Clone(counts), -1) {
+	for _, c := range append(slices.Clone(connectionCounts), -1) {
 		name := fmt.Sprint(c)
 		if c < 0 {
 			name = "http2"
