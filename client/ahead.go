@@ -17,8 +17,8 @@ const aheadWait = 30 * time.Second
 
 // prefetch asks ahead of need, in the background, once the epoch has moved: for
 // all leases of current versions at once, because a rotation may be why. It waits a
-// while that is drawn at random, because every client hears of it now. Who needs one
-// meanwhile asks by himself.
+// while that is drawn at random, because every client hears of it now, and longer if
+// the last such asks brought nothing new. Who needs one meanwhile asks by himself.
 func (c *Client) prefetch() {
 	newest := c.view.Mark().Epoch
 	c.mu.Lock()
@@ -27,19 +27,23 @@ func (c *Client) prefetch() {
 		return
 	}
 	c.fetching, c.fetched = true, newest
+	fruitless := c.fruitless
 	c.run(func(ctx context.Context) {
 		select {
 		case <-ctx.Done():
-		case <-time.After(pace.News(pace.Random())):
+		case <-time.After(pace.News(fruitless, pace.Random())):
 		}
 		ctx, cancel := context.WithTimeout(ctx, aheadWait)
 		defer cancel()
 		// A failure costs nothing: the next use asks, and the lease at hand serves on
 		// while it counts.
-		_ = c.fetchAhead(ctx, c.outdated(newest))
+		changed, _ := c.fetchAhead(ctx, c.outdated(newest))
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.fetching = false
+		if c.fruitless++; changed {
+			c.fruitless = 0
+		}
 	})
 }
 
@@ -60,7 +64,7 @@ func (c *Client) replaceIfDue(ask leases.Ask, l *leases.Lease) {
 		ctx, cancel := context.WithTimeout(ctx, aheadWait)
 		defer cancel()
 		from := time.Duration(0)
-		if c.fetchAhead(ctx, []leases.Ask{ask}) != nil {
+		if _, err := c.fetchAhead(ctx, []leases.Ask{ask}); err != nil {
 			from = c.options.Clock.Boot() + renewPause
 		}
 		c.replacing.Done(from)
@@ -75,28 +79,32 @@ func (c *Client) outdated(newest wire.Epoch) []leases.Ask {
 	})
 }
 
-// fetchAhead gets what is current now. What is denied is no longer at hand.
-func (c *Client) fetchAhead(ctx context.Context, asks []leases.Ask) error {
+// fetchAhead gets what is current now, and reports whether that is something new. What
+// is denied is no longer at hand.
+func (c *Client) fetchAhead(ctx context.Context, asks []leases.Ask) (changed bool, err error) {
 	if len(asks) == 0 {
-		return nil
+		return false, nil
 	}
 	answer, err := c.release(ctx, itemsOf(asks))
 	if err != nil {
-		return err
+		return false, err
 	}
-	c.keepAll(answer, asks)
-	return nil
+	return c.keepAll(answer, asks), nil
 }
 
-// keepAll puts what was answered in place of what is at hand. It takes the answer.
-func (c *Client) keepAll(answer *trust.Answer, asks []leases.Ask) {
+// keepAll puts what was answered in place of what is at hand, and reports whether it
+// is something new. It takes the answer.
+func (c *Client) keepAll(answer *trust.Answer, asks []leases.Ask) (changed bool) {
 	defer answer.Wipe()
 	for i, ask := range asks {
 		l, err := c.accept(answer, i, ask)
+		at := c.cache.Peek(ask)
+		changed = changed || err != nil || at == nil || at.Item.Version != l.Item.Version
 		if err == nil {
 			c.cache.Put(ask, l)
 		} else if isDenied(err) {
 			c.cache.Drop(ask)
 		}
 	}
+	return changed
 }

@@ -85,6 +85,7 @@ type Client struct {
 	paying    bool
 	fetching  bool
 	fetched   wire.Epoch // that was asked for ahead of need
+	fruitless int        // such asks in a row that brought nothing new
 	members   wire.Hash  // the membership that the leases at hand come from
 	closed    bool
 }

@@ -416,3 +416,51 @@ func TestReplacedInUse(t *testing.T) {
 		w.seal("with what came meanwhile")
 	})
 }
+
+// TestFruitlessLooks: records that change nothing are looked at ever more seldom, and
+// one that does is followed by quick looks again.
+func TestFruitlessLooks(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *pushing) {
+		w.domain.Set(w.key, func(k *fakeserver.Key) { k.Lease, k.Staleness = 100_000, 100_000 })
+		w.seal("4111")
+		settle()
+		looks := func(within time.Duration) int {
+			p.followers() // or the channel that counts them is full some time
+			before := len(w.server.Requests())
+			w.domain.Tick()
+			w.advance(time.Second)
+			p.push(t)
+			<-time.After(within)
+			synctest.Wait()
+			return len(w.server.Requests()) - before
+		}
+		within := pace.NewsSpread
+		for range 9 {
+			if n := looks(within); n != 1 {
+				t.Fatalf("%d looks within %v", n, within)
+			}
+			within = pace.Next(within, pace.MostSpread)
+		}
+		if within != pace.MostSpread {
+			t.Errorf("looks within %v by then", within)
+		}
+		// All ten within the shortest time by chance: (1/90)^10.
+		quick := 0
+		for range 10 {
+			quick += looks(pace.NewsSpread)
+			p.followers()
+			<-time.After(pace.MostSpread)
+			synctest.Wait()
+		}
+		if quick == 10 {
+			t.Error("records without news are followed by quick looks")
+		}
+		w.domain.Rotate(w.key)
+		if n := looks(pace.MostSpread); n != 1 {
+			t.Fatalf("%d looks after a rotation", n)
+		}
+		if n := looks(pace.NewsSpread); n != 1 {
+			t.Errorf("%d quick looks after one that brought something new", n)
+		}
+	})
+}

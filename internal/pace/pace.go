@@ -15,9 +15,11 @@ const (
 	FirstPause = 250 * time.Millisecond
 	// MostPause is the longest pause, however many failed.
 	MostPause = 30 * time.Second
-	// NewsSpread is the longest wait of [News]. News of one change reach all clients
-	// within a second or so, and each then asks for its keys.
+	// NewsSpread is the longest wait of [News] after asks that brought something new, and
+	// MostSpread after many that didn't. News of one change reach all clients within a
+	// second or so, and each then asks for its keys.
 	NewsSpread = 10 * time.Second
+	MostSpread = 15 * time.Minute
 	// mostBusy bounds the part that [Busy] adds.
 	mostBusy = 2 * time.Second
 )
@@ -63,8 +65,16 @@ func Refresh(lease time.Duration, r Draw) time.Duration { return lease/2 + r.upT
 func Standing(life time.Duration, r Draw) time.Duration { return life/8*3 + r.upTo(life/4) }
 
 // News is how long to wait, with nobody waiting for it, before asking for what may
-// have changed with an epoch: up to [NewsSpread].
-func News(r Draw) time.Duration { return r.upTo(NewsSpread) }
+// have changed with an epoch: up to [NewsSpread], and up to twice as long after each
+// such ask in a row that brought nothing new, to [MostSpread]. Most records of a large
+// domain change nothing for most of its clients.
+func News(fruitless int, r Draw) time.Duration {
+	within := NewsSpread
+	for ; fruitless > 0 && within < MostSpread; fruitless-- {
+		within = Next(within, MostSpread)
+	}
+	return r.upTo(within)
+}
 
 // Pause is how long to wait after a failure when the rule says d: its upper half.
 func Pause(d time.Duration, r Draw) time.Duration { return d/2 + r.upTo(d/2+1) }

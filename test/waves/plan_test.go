@@ -44,6 +44,8 @@ const (
 	leafBytes     = 400      // of disk, for one decision in the audit log, tiles included
 	exchangeBytes = 6 << 10  // on the wire, for one exchange through a relay, padded, both ways
 
+	mostRecords = 100 // a second in one log, synced one after the other: Costs/Renew by the clock
+
 	statementEvery = 30 * time.Second
 	// What is assumed of a client: two leases in use, to encrypt and to decrypt; a stream
 	// of statements behind a relay; a certificate of the embedded CA's lifetime.
@@ -87,7 +89,7 @@ type plan struct {
 func recordsOf(clients float64) (records, asks, cores float64) {
 	_, certificates, _ := often()
 	records = clients / certificates.Seconds()
-	between := 1/records + average(func(time.Duration, pace.Draw) time.Duration { return pace.News(math.MaxUint64 / 2) }, 0).Seconds()
+	between := 1/records + pace.News(math.MaxInt, math.MaxUint64/2).Seconds()
 	asks = clients / between
 	return records, asks, asks*release.took.Seconds() + records*renewal.took.Seconds()
 }
@@ -98,7 +100,8 @@ func mostEmbedded() float64 {
 	for most-least > 1 {
 		middle := math.Floor((least + most) / 2)
 		p := outside(middle)
-		if _, _, cores := recordsOf(middle); p.serverCores+cores > servers*processors*used {
+		records, _, cores := recordsOf(middle)
+		if records > used*mostRecords || p.serverCores+cores > servers*processors*used {
 			most = middle
 		} else {
 			least = middle

@@ -111,7 +111,7 @@ func TestChange(t *testing.T) {
 		if client%2 == 0 {
 			return within(d, push) + within(d, use)
 		}
-		return within(d, push) + pace.News(draw(d))
+		return within(d, push) + pace.News(0, draw(d))
 	}
 	rests := make([]pace.Rest, *clients)
 	drawn := hold(t, "a change that all hear of", crowd{*clients, answered(), first, func(d *rand.Rand, client, n int, now time.Duration) time.Duration {
