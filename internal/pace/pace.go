@@ -13,12 +13,13 @@ import (
 const (
 	// FirstPause is the rule's pause after a first failure, unless a caller has its own.
 	FirstPause = 250 * time.Millisecond
-	// MostPause is the longest pause, however many failed.
+	// MostPause is the rule's pause however many failed.
 	MostPause = 30 * time.Second
-	// NewsSpread is the longest wait of [News] after asks that brought something new, and
-	// MostSpread after many that didn't. News of one change reach all clients within a
-	// second or so, and each then asks for its keys.
+	// NewsSpread is the longest wait of [News] after asks that brought something new.
+	// News of one change reach all clients within a second or so, and each then asks for
+	// its keys.
 	NewsSpread = 10 * time.Second
+	// MostSpread is the longest wait of [News] after many asks that brought nothing new.
 	MostSpread = 15 * time.Minute
 	// mostBusy bounds the part that [Busy] adds.
 	mostBusy = 2 * time.Second
