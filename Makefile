@@ -62,7 +62,7 @@ bench-big: go-version ## the long ones: streams of 10 GiB (40 GiB of disk, some 
 	go test ./test/bench -run '^$$' -bench '^BenchmarkTiming$$' -benchtime 1x -timeout 60m -args -effort 10
 	go test ./test/stopwatch -run '^$$' -bench . -benchtime 1x -timeout 60m
 	go test ./test/bench -run '^$$' -bench '^BenchmarkStart$$/keys=1000000$$' -benchtime 3x -timeout 60m -args -keys 1000000
-	go test ./test/bench -run '^$$' -bench '^BenchmarkConnections$$' -benchtime 1x -timeout 60m -args -connections 8000
+	go test ./test/bench -run '^$$' -bench '^BenchmarkConnections$$' -benchtime 1x -timeout 60m -args -connections 10000
 	go test ./internal/audit -run '^$$' -bench '^BenchmarkProve$$' -timeout 60m -args -leaves 100000000
 	go test ./test/waves -v -timeout 60m -args -clients 10000000
 	$(MAKE) bench-peers PEERS='-big -only memory -rounds 3'

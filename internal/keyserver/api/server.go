@@ -31,7 +31,7 @@ import (
 const (
 	shutdownGrace  = 10 * time.Second
 	closeGrace     = 30 * time.Second // to anchor and close the audit log at the end
-	maxConnections = 8192
+	maxConnections = 16384
 )
 
 // Listeners that a Server answers on. Without API, clients reach it at relays and

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -423,15 +424,12 @@ func TestAnswers(t *testing.T) {
 // have places of their own. None is worked on for longer than anybody waits.
 func TestBound(t *testing.T) {
 	running(t, 2, func(t *testing.T, s *server, all []*carrier) {
-		var mu sync.Mutex
-		working := 0
+		var working atomic.Int64
 		s.answer = func(ctx context.Context, sealed []byte) ([]byte, error) {
 			if bytes.Equal(sealed, []byte("other")) {
 				return sealed, nil
 			}
-			mu.Lock()
-			working++
-			mu.Unlock()
+			working.Add(1)
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
@@ -440,15 +438,15 @@ func TestBound(t *testing.T) {
 		}
 		all[1].inbox <- delivery("1", "other")
 		synctest.Wait()
-		if working != atOnce {
-			t.Errorf("%d at once", working)
+		if n := working.Load(); n != atOnce {
+			t.Errorf("%d at once", n)
 		}
 		if got := all[1].answered("1"); len(got) != 1 {
 			t.Errorf("the other carrier waits: %q", got)
 		}
 		after(answerIn)
-		if working != 2*atOnce {
-			t.Errorf("%d after their time", working)
+		if n := working.Load(); n != 2*atOnce {
+			t.Errorf("%d after their time", n)
 		}
 	})
 }

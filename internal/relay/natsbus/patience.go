@@ -44,11 +44,16 @@ func patiently(ctx context.Context, ask func(context.Context) error) error {
 	}
 }
 
-// codeUnavailable is what a cluster says while it elects who leads it.
-const codeUnavailable = 10008
+// What a cluster says while it elects who leads it, and while it hasn't decided on
+// the same message of an earlier try.
+const (
+	codeUnavailable = 10008
+	codeInProcess   = 10158
+)
 
-// leaderless reports whether an error is one of a stream that nobody leads.
+// leaderless reports whether an error is one of a stream that nobody leads, or that
+// doesn't know yet what it holds.
 func leaderless(err error) bool {
 	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, nats.ErrTimeout) || isAPI(err, codeUnavailable)
+		errors.Is(err, nats.ErrTimeout) || isAPI(err, codeUnavailable) || isAPI(err, codeInProcess)
 }
