@@ -131,7 +131,7 @@ func rawGCM([]string) (operation, float64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	text, nonce := make([]byte, inMemory), make([]byte, 12)
+	text, nonce := random(inMemory), make([]byte, 12)
 	room := make([]byte, 0, inMemory+inMemory/chunkSize*gcm.Overhead())
 	return func() error {
 		out := room
@@ -149,7 +149,7 @@ func sealMemory([]string) (operation, float64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	text, room := make([]byte, inMemory), make([]byte, 0, 2*inMemory)
+	text, room := random(inMemory), make([]byte, 0, 2*inMemory)
 	return func() error {
 		s, err := envelope.NewSealer(context.Background(), k, envelope.Options{})
 		if err != nil {
@@ -169,7 +169,7 @@ func openMemory([]string) (operation, float64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	body, err := s.Seal(make([]byte, inMemory))
+	body, err := s.Seal(random(inMemory))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -187,7 +187,7 @@ func openMemory([]string) (operation, float64, error) {
 
 func encryptMemory([]string) (operation, float64, error) {
 	k, err := leaf()
-	text := make([]byte, inMemory)
+	text := random(inMemory)
 	return func() error {
 		_, err := envelope.Encrypt(context.Background(), k, text, envelope.Options{})
 		return err
@@ -199,7 +199,7 @@ func decryptMemory([]string) (operation, float64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	object, err := envelope.Encrypt(context.Background(), k, make([]byte, inMemory), envelope.Options{})
+	object, err := envelope.Encrypt(context.Background(), k, random(inMemory), envelope.Options{})
 	return func() error {
 		_, err := envelope.Decrypt(context.Background(), k, object, envelope.Options{})
 		return err
