@@ -10,8 +10,7 @@ import (
 )
 
 // Append appends the body of plaintext to dst, which must not overlap it. A dst
-// with room for it, such as that of an earlier call, is quicker than fresh memory,
-// and only with it several processors are used.
+// with room for it, such as that of an earlier call, is quicker than fresh memory.
 func (s *Sealer) Append(dst, plaintext []byte) ([]byte, error) {
 	body, err := s.take()
 	if err != nil {
@@ -22,14 +21,10 @@ func (s *Sealer) Append(dst, plaintext []byte) ([]byte, error) {
 	if err != nil {
 		return nil, sealed(err)
 	}
-	workers := s.workers
-	if int64(cap(dst)-len(dst)) < size {
-		workers = 1 // no gain: new pages cost more than the cipher, at times far more
-	}
 	dst, out := extend(dst, size)
 	copy(out, body.Prefix())
 	count := batches(int64(len(plaintext)))
-	err = inMemory(workers, count, func(batch int64) error {
+	err = inMemory(s.workers, count, func(batch int64) error {
 		at, end := span(batch, cobblestone.Offset, size)
 		from, to := span(batch, plainOffset, int64(len(plaintext)))
 		_, err := body.SealRun(out[at:at:end], batch*batchChunks, plaintext[from:to], batch == count-1)

@@ -23,8 +23,7 @@ type Options struct {
 	// domain. At most MaxSlots in all. Only for sealing.
 	Also []Wrapper
 	// Workers is how many goroutines seal or open what is longer than 1 MiB,
-	// except when it is sealed into fresh memory or goes through a Writer,
-	// Reader or ReaderAt; below 1 means one per
+	// except when it goes through a Writer, Reader or ReaderAt; below 1 means one per
 	// available processor. Each takes 2 MiB for files and streams.
 	Workers int
 }
