@@ -4,9 +4,7 @@ package admin
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
-	"strings"
 	"time"
 
 	"claviger/internal/admin/change"
@@ -23,17 +21,13 @@ const MaxEntryText = 2 * wire.MaxBody
 // somebody who has no access to a server: a key that is to become an admin's, or
 // a recovery key, has to sign before any server knows it. It holds no secret.
 func FormatEntry(entry []byte) string {
-	return entryPrefix + base64.RawURLEncoding.EncodeToString(entry)
+	return wire.FormatText(entryPrefix, entry)
 }
 
 // ParseEntry reads what FormatEntry wrote.
 func ParseEntry(text string) ([]byte, *wire.Body, error) {
 	bad := fmt.Errorf("%w: this is no change (one starts with %s)", wire.ErrMalformed, entryPrefix)
-	data, ok := strings.CutPrefix(strings.TrimSpace(text), entryPrefix)
-	if !ok || len(data) > MaxEntryText {
-		return nil, nil, bad
-	}
-	entry, err := base64.RawURLEncoding.Strict().DecodeString(data)
+	entry, err := wire.ParseText(entryPrefix, text, MaxEntryText)
 	if err != nil {
 		return nil, nil, bad
 	}

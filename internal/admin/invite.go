@@ -3,9 +3,7 @@
 package admin
 
 import (
-	"encoding/base64"
 	"fmt"
-	"strings"
 
 	"claviger/internal/wire"
 )
@@ -31,17 +29,13 @@ type Invite struct {
 // Text gives the invite as one line.
 func (i Invite) Text() string {
 	i.Type = typeInvite
-	return invitePrefix + base64.RawURLEncoding.EncodeToString(wire.Marshal(i))
+	return wire.FormatText(invitePrefix, wire.Marshal(i))
 }
 
 // ParseInvite reads the line that Text wrote.
 func ParseInvite(text string) (*Invite, error) {
 	bad := fmt.Errorf("%w: this is no admin's invite (one starts with %s)", wire.ErrMalformed, invitePrefix)
-	body, ok := strings.CutPrefix(strings.TrimSpace(text), invitePrefix)
-	if !ok || len(body) > 2*maxInvite {
-		return nil, bad
-	}
-	data, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	data, err := wire.ParseText(invitePrefix, text, 2*maxInvite)
 	if err != nil {
 		return nil, bad
 	}

@@ -111,7 +111,7 @@ func TestInviteText(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	text := i.Text()
-	for _, bad := range []string{"", "clv1_" + text[8:], text[:len(text)-2], text + "AAAA"} {
+	for _, bad := range []string{"", "clv1_" + text[8:], text[:len(text)-2], text + "AAAA", text[:20] + "\n" + text[20:]} {
 		if _, err := ParseInvite(bad); !errors.Is(err, wire.ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -4,9 +4,7 @@ package wire
 
 import (
 	"crypto"
-	"encoding/base64"
 	"fmt"
-	"strings"
 )
 
 // Type strings of enrolment and renewal.
@@ -88,18 +86,14 @@ type Enrolled struct {
 
 // Text renders the invite as one line.
 func (i Invite) Text() string {
-	return invitePref + base64.RawURLEncoding.EncodeToString(Marshal(i))
+	return FormatText(invitePref, Marshal(i))
 }
 
 // ParseInvite reads the line that Text made. Its error never repeats the input.
 func ParseInvite(text string) (*Invite, error) {
-	body, ok := strings.CutPrefix(strings.TrimSpace(text), invitePref)
-	if !ok || len(body) > 2*maxInvite {
-		return nil, fmt.Errorf("%w: this is no invite (one starts with %s)", ErrMalformed, invitePref)
-	}
-	data, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	data, err := ParseText(invitePref, text, 2*maxInvite)
 	if err != nil {
-		return nil, fmt.Errorf("%w: invite is cut or changed", ErrMalformed)
+		return nil, fmt.Errorf("read the invite: %w", err)
 	}
 	var i Invite
 	if err := Unmarshal(data, &i, maxInvite); err != nil {

@@ -5,7 +5,6 @@ package authkey
 import (
 	"crypto"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"strings"
 
@@ -20,17 +19,13 @@ var errPublic = errors.New("this is no public key (one starts with " + publicPre
 // FormatPublic gives a public key as text: clvpub1_ and the base64 (RFC 4648,
 // section 5, no padding) of its PKIX SubjectPublicKeyInfo.
 func FormatPublic(der []byte) string {
-	return publicPrefix + base64.RawURLEncoding.EncodeToString(der)
+	return wire.FormatText(publicPrefix, der)
 }
 
 // ParsePublic reads what FormatPublic wrote: the DER and the key, Ed25519 or
 // ECDSA P-256.
 func ParsePublic(text string) ([]byte, crypto.PublicKey, error) {
-	body, ok := strings.CutPrefix(strings.TrimSpace(text), publicPrefix)
-	if !ok || len(body) > 512 {
-		return nil, nil, errPublic
-	}
-	der, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	der, err := wire.ParseText(publicPrefix, text, 512)
 	if err != nil {
 		return nil, nil, errPublic
 	}
