@@ -22,7 +22,11 @@ type journal struct {
 	seed     uint32
 	offset   int64
 	sequence uint64
+	room     int64 // zeros stand from offset up to here
 }
+
+// maxRoom is how far ahead zeros are written, once a journal is large.
+const maxRoom = 1 << 20
 
 // createJournal makes an empty journal, its directory and header durable. What
 // is there under that name never held a batch.
@@ -55,12 +59,48 @@ func createJournal(fsys FS, dir string, id identity) (*journal, error) {
 	return &journal{file: f, seed: checksum(header), offset: headerSize}, nil
 }
 
+// reserve has zeros stand where a batch of this size goes, and ahead of it. A sync
+// of bytes in blocks that the file has already finds no size and no place to
+// record, and costs half. They become durable together with the batch; recovery
+// takes zeros for the end.
+func (j *journal) reserve(size int64) error {
+	const block = 4096
+	if j.offset+size <= j.room {
+		return nil
+	}
+	from := max(j.room, j.offset)
+	to := j.offset + size + min(max(j.offset/2, block), maxRoom)
+	to = (to + block - 1) / block * block
+	zeros := make([]byte, min(to-from, 64<<10))
+	for from < to {
+		n, err := j.file.WriteAt(zeros[:min(to-from, int64(len(zeros)))], from)
+		if err != nil {
+			return fmt.Errorf("write ahead in journal: %w", err)
+		}
+		from += int64(n)
+	}
+	j.room = to
+	return nil
+}
+
+// trim takes back the room after the last batch. It needn't be durable.
+func (j *journal) trim() error {
+	j.room = j.offset
+	if err := j.file.Truncate(j.offset); err != nil {
+		return fmt.Errorf("trim journal: %w", err)
+	}
+	return nil
+}
+
 // write makes a batch durable and returns where it lies.
 //
 // Invariant: no batch is written before the one before it is durable. Recovery
 // tells damage from a torn tail by it (TestDamageIsNotTorn).
 func (j *journal) write(buf []byte, first uint64) (offset int64, err error) {
 	sealBatch(buf, j.seed, j.sequence, first)
+	if err := j.reserve(int64(len(buf))); err != nil {
+		return 0, err
+	}
 	if _, err := j.file.WriteAt(buf, j.offset); err != nil {
 		return 0, fmt.Errorf("write journal: %w", err)
 	}
@@ -220,6 +260,9 @@ func (l *Log) rollTo(number uint64) error {
 	if err != nil {
 		return err
 	}
+	if err := l.journal.trim(); err != nil {
+		return err
+	}
 	next, err := createJournal(l.fs, l.o.Dir, l.identity(number))
 	if err != nil {
 		return err
@@ -306,6 +349,9 @@ func (l *Log) Close() error {
 	}
 	if err == nil {
 		_, err = l.checkpoint()
+	}
+	if err == nil {
+		err = l.journal.trim()
 	}
 	return l.release(err)
 }

@@ -82,6 +82,8 @@ func FuzzJournal(f *testing.F) {
 	f.Add(good[:len(good)-7])
 	f.Add(good[:headerSize])
 	f.Add(append(bytes.Clone(good), batchMagic...))
+	f.Add(append(bytes.Clone(good), make([]byte, 100)...))
+	f.Add(append(append(bytes.Clone(good), make([]byte, 50)...), batchMagic...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		fsys := newMem(42)
 		if err := fsys.MkdirAll(numberDir(testDir, 1)); err != nil {

@@ -131,12 +131,21 @@ func newReader(file io.ReaderAt, size int64, id identity) (*reader, error) {
 	return &reader{file: file, size: size, seed: checksum(want), offset: headerSize}, nil
 }
 
-// next returns the next batch, io.EOF at the end, errTorn where no whole batch
-// follows.
+// next returns the next batch, io.EOF at the end or where nothing but zeros
+// follows, errTorn where no whole batch does.
 func (r *reader) next() (batchInfo, error) {
 	if r.offset == r.size {
 		return batchInfo{}, io.EOF
 	}
+	b, err := r.whole()
+	if errors.Is(err, errTorn) {
+		err = r.over()
+	}
+	return b, err
+}
+
+// whole takes the batch that follows, or errTorn.
+func (r *reader) whole() (batchInfo, error) {
 	b, err := r.at(r.offset)
 	if err != nil {
 		return batchInfo{}, err
@@ -188,6 +197,30 @@ func (r *reader) at(offset int64) (batchInfo, error) {
 		first:    binary.BigEndian.Uint64(whole[16:]),
 		payload:  whole[batchSize:],
 	}, nil
+}
+
+// over says what stands where no whole batch does: io.EOF for zeros up to the end,
+// which were written ahead, else errTorn. The size becomes that without them.
+func (r *reader) over() error {
+	buf := make([]byte, 64<<10)
+	last := r.offset
+	for from := r.offset; from < r.size; {
+		n, err := r.file.ReadAt(buf[:min(int64(len(buf)), r.size-from)], from)
+		if n == 0 && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read journal: %w", err)
+		}
+		if n == 0 {
+			return errTorn // it is shorter than it was
+		}
+		if used := len(bytes.TrimRight(buf[:n], "\x00")); used > 0 {
+			last = from + int64(used)
+		}
+		from += int64(n)
+	}
+	if r.size = last; last == r.offset {
+		return io.EOF
+	}
+	return errTorn
 }
 
 // wholeBatchAfter reports whether a whole batch stands anywhere after the

@@ -169,7 +169,7 @@ type scan struct {
 	blobs      blobIndex
 	marks      []mark
 	end        int64  // after the last whole batch; 0 if there is no header
-	size       int64  // of the file
+	size       int64  // of the file, without the zeros at its end
 	sequence   uint64 // of the next batch
 	lastBatch  []byte
 	damage     string     // why the journal can't be trusted
@@ -241,7 +241,7 @@ func (s *scan) read(id identity) error {
 		}
 		s.take(b)
 	}
-	s.end, s.sequence = r.offset, r.sequence
+	s.end, s.size, s.sequence = r.offset, r.size, r.sequence
 	if s.end < s.size {
 		follows, err := r.wholeBatchAfter()
 		if err != nil {
