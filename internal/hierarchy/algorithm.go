@@ -60,6 +60,7 @@ func (v *Version) algorithm() (algorithm, error) {
 		a.schemes = []string{SchemeECDSA}
 	case AlgRSA2048, AlgRSA3072, AlgRSA4096:
 		a.schemes = []string{SchemePSS, SchemePKCS1}
+		a.purposes = []string{PurposeSign, PurposeWrap}
 		a.rsaBits = map[string]int{AlgRSA2048: 2048, AlgRSA3072: 3072, AlgRSA4096: 4096}[v.Algorithm]
 	default:
 		return algorithm{}, fmt.Errorf("%w: unknown algorithm", ErrInvalid)

@@ -36,6 +36,7 @@ var ErrSignature = errors.New("signature does not verify")
 type Use struct {
 	Partition []byte // 0 to MaxPartition bytes; empty for stored versions
 	Scheme    string // "": the algorithm's default
+	Prehashed bool   // the message is a SHA-256 digest already, 32 bytes
 }
 
 // Sign signs a message with the signing key of a version and partition.
@@ -49,15 +50,18 @@ func (h *Hierarchy) Sign(ctx context.Context, v Version, u Use, message []byte) 
 		return nil, err
 	}
 	defer wipeSigner(key)
-	digest := sha256.Sum256(message)
+	digest, err := u.digest(scheme, message)
+	if err != nil {
+		return nil, err
+	}
 	var signature []byte
 	switch scheme {
 	case SchemeEd25519:
 		signature, err = key.Sign(rand.Reader, message, crypto.Hash(0))
 	case SchemePSS:
-		signature, err = key.Sign(rand.Reader, digest[:], pssOptions())
+		signature, err = key.Sign(rand.Reader, digest, pssOptions())
 	default:
-		signature, err = key.Sign(rand.Reader, digest[:], crypto.SHA256)
+		signature, err = key.Sign(rand.Reader, digest, crypto.SHA256)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
@@ -90,24 +94,42 @@ func (h *Hierarchy) Verify(ctx context.Context, v Version, u Use, message, signa
 	if err != nil {
 		return err
 	}
-	digest := sha256.Sum256(message)
+	digest, err := u.digest(scheme, message)
+	if err != nil {
+		return err
+	}
 	ok := false
 	switch pub := public.(type) {
 	case ed25519.PublicKey:
 		ok = ed25519.Verify(pub, message, signature)
 	case *ecdsa.PublicKey:
-		ok = ecdsa.VerifyASN1(pub, digest[:], signature)
+		ok = ecdsa.VerifyASN1(pub, digest, signature)
 	case *rsa.PublicKey:
 		if scheme == SchemePSS {
-			ok = rsa.VerifyPSS(pub, crypto.SHA256, digest[:], signature, pssOptions()) == nil
+			ok = rsa.VerifyPSS(pub, crypto.SHA256, digest, signature, pssOptions()) == nil
 		} else {
-			ok = rsa.VerifyPKCS1v15(pub, crypto.SHA256, digest[:], signature) == nil
+			ok = rsa.VerifyPKCS1v15(pub, crypto.SHA256, digest, signature) == nil
 		}
 	}
 	if !ok {
 		return ErrSignature
 	}
 	return nil
+}
+
+// digest is what the scheme signs of a message, SHA-256 of it; Ed25519 takes the
+// message itself, and nothing that was hashed before (RFC 8032).
+func (u Use) digest(scheme string, message []byte) ([]byte, error) {
+	switch {
+	case !u.Prehashed:
+		sum := sha256.Sum256(message)
+		return sum[:], nil
+	case scheme == SchemeEd25519:
+		return nil, fmt.Errorf("%w: %s signs messages, not digests", ErrInvalid, scheme)
+	case len(message) != sha256.Size:
+		return nil, fmt.Errorf("%w: a digest of %d bytes, not %d", ErrInvalid, len(message), sha256.Size)
+	}
+	return message, nil
 }
 
 // MAC computes HMAC-SHA256 (RFC 2104) of a message under the mac leaf of an

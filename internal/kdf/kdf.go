@@ -54,6 +54,7 @@ const (
 	labelSlot    = "slot"    // no fields
 	labelField   = "field"   // no fields
 	labelCommit  = "commit"  // no fields
+	labelRaw     = "raw"     // salt
 	labelHeader  = "header"  // no fields
 )
 
@@ -142,6 +143,13 @@ func SlotKey(leaf *secret.Bytes, domain [32]byte) *secret.Bytes {
 // database column.
 func FieldKey(leaf *secret.Bytes, domain [32]byte) *secret.Bytes {
 	return Expand(leaf, domain, labelField)
+}
+
+// RawKey derives from a leaf the key of one message in the raw form, for
+// protocols whose ciphertext may be no longer than its plaintext. The salt is
+// random and goes with the message.
+func RawKey(leaf *secret.Bytes, domain [32]byte, salt []byte) *secret.Bytes {
+	return Expand(leaf, domain, labelRaw, salt)
 }
 
 // Commit derives kc, the public commitment to a leaf that stands in signed

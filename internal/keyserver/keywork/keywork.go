@@ -24,6 +24,16 @@ func Named(operation string) (action, purpose string, ok bool) {
 	switch operation {
 	case "encrypt", "decrypt":
 		return operation, wire.PurposeData, true
+	case "seal":
+		return "encrypt", wire.PurposeData, true
+	case "open":
+		return "decrypt", wire.PurposeData, true
+	case "wrapping-key":
+		return "wrap", wire.PurposeWrap, true
+	case "unwrap-rsa":
+		return "unwrap", wire.PurposeWrap, true
+	case "hand-over":
+		return "release", wire.PurposeWrap, true
 	case "sign", "verify":
 		return operation, wire.PurposeSign, true
 	case "public-key":
@@ -116,23 +126,30 @@ type Task struct {
 	Input     []byte // plaintext, ciphertext or message
 	Proof     []byte // signature or MAC to verify
 	Context   []byte // bound to a ciphertext
-	Scheme    string // of signatures; "" = the algorithm's default
+	Scheme    string // of signatures and public-key encryption; "" = the algorithm's default
+	Prehashed bool   // Input is the SHA-256 digest of what is signed
 }
 
 // Do does a task and returns its output: ciphertext, plaintext, signature, MAC or
 // public key (PKIX DER); and whether a signature or MAC verified, which one that
 // doesn't is no error. Errors: ErrInput, the hierarchy's.
 func (w *Worker) Do(ctx context.Context, t Task) (out []byte, verified bool, err error) {
-	use := hierarchy.Use{Partition: t.Partition, Scheme: t.Scheme}
+	use := hierarchy.Use{Partition: t.Partition, Scheme: t.Scheme, Prehashed: t.Prehashed}
 	switch t.Operation {
 	case "encrypt", "decrypt":
 		out, err = w.field(ctx, &t)
+	case "seal", "open":
+		out, err = w.raw(ctx, &t)
+	case "unwrap-rsa":
+		out, err = w.keys.Decrypt(ctx, t.Version, t.Scheme, t.Input)
+	case "hand-over":
+		out, err = w.handOver(ctx, &t)
 	case "sign":
 		out, err = w.keys.Sign(ctx, t.Version, use, t.Input)
 	case "verify":
 		err = w.keys.Verify(ctx, t.Version, use, t.Input, t.Proof)
 		verified = err == nil
-	case "public-key":
+	case "public-key", "wrapping-key":
 		var pub any
 		if pub, err = w.keys.PublicKey(ctx, t.Version, t.Partition); err == nil {
 			out, err = x509.MarshalPKIXPublicKey(pub)
