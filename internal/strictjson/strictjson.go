@@ -4,7 +4,9 @@
 // nothing that two readers could understand in two ways.
 //
 // [Decode] fills a struct and refuses unknown members; [Check] is for who wants
-// a part of a file and leaves the rest to somebody else. Both refuse what
+// a part of a file and leaves the rest to somebody else. [DecodeForeign] and
+// [CheckForeign] are the same for messages of others, who name members as they
+// like, and for what comes from strangers. All refuse what
 // encoding/json lets pass: a member that is given twice (it takes the last one),
 // one in another case ("Demo" for "demo"), and anything after the value.
 //
