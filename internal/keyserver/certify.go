@@ -14,6 +14,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/rules"
 	"claviger/internal/members"
 	"claviger/internal/pki/ca"
 	"claviger/internal/policy"
@@ -122,7 +123,7 @@ func (c *Core) issue(ctx context.Context, caller *authn.Caller, req certRequest,
 	end.Resource, end.Of, end.Decision, end.Reason = req.client, at, "done", "certificate issued"
 	switch {
 	case failed != nil:
-		end.Decision, end.Reason = "failed", clip(failed.Error())
+		end.Decision, end.Reason = "failed", rules.Clip(failed.Error())
 	case refusal != "":
 		end.Decision, end.Reason = "failed", refusal
 	}

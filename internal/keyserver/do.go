@@ -12,6 +12,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/rules"
 	"claviger/internal/members"
 	"claviger/internal/store"
 	"claviger/internal/wire"
@@ -217,7 +218,7 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 	leaf := c.leaf(caller, audit.Decision, body.Kind)
 	leaf.Request, leaf.Decision, leaf.Reason = wire.EntryHash(op.Entry), wire.DecisionAllowed, "proposed"
 	if check := c.log.Check(op.Entry); check != nil && !errors.Is(check, members.ErrThreshold) {
-		leaf.Decision, leaf.Reason = wire.DecisionDenied, clip(check.Error())
+		leaf.Decision, leaf.Reason = wire.DecisionDenied, rules.Clip(check.Error())
 	}
 	at, ticket, err := c.enter(leaf)
 	if err != nil {
@@ -235,7 +236,7 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 	end := c.leaf(caller, audit.Outcome, body.Kind)
 	end.Of, end.Decision, end.Reason = at, "done", outcomeText(out)
 	if err != nil {
-		end.Decision, end.Reason = "failed", clip(err.Error())
+		end.Decision, end.Reason = "failed", rules.Clip(err.Error())
 	}
 	if err := c.record(ctx, end); err != nil {
 		return nil, err
@@ -274,22 +275,6 @@ func logError(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
-}
-
-// clip fits a text into a leaf.
-func clip(s string) string {
-	const most = 200
-	if len(s) > most {
-		s = s[:most]
-	}
-	out := make([]byte, 0, len(s))
-	for _, b := range []byte(s) {
-		if b < 0x20 || b > 0x7e {
-			b = ' '
-		}
-		out = append(out, b)
-	}
-	return string(out)
 }
 
 const (

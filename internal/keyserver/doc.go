@@ -43,7 +43,7 @@
 //
 // # Where to look
 //
-// do.go has the order of things; decide.go the ruling on one item; release.go
+// do.go has the order of things; package rules the ruling on one item; release.go
 // and use.go the two ways in which keys are used; certify.go enrolment and
 // renewal; duties.go what runs by itself, and alarms.
 package keyserver

@@ -10,6 +10,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/rules"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -145,6 +146,6 @@ func (c *Core) alarm(ctx context.Context, action, reason string) {
 
 func (c *Core) alarmLeaf(action, reason string) audit.Leaf {
 	leaf := c.leaf(authn.LocalCaller(c.id.String()), audit.Alarm, action)
-	leaf.Reason = clip(reason)
+	leaf.Reason = rules.Clip(reason)
 	return leaf
 }

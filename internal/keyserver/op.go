@@ -11,6 +11,7 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/keyserver/holding"
 	"claviger/internal/keyserver/limits"
+	"claviger/internal/keyserver/rules"
 	"claviger/internal/wire"
 )
 
@@ -26,12 +27,21 @@ var (
 	ErrBusy        = limits.ErrBusy                            // a bound is reached; the request was not looked at
 )
 
+// Why a Denial is one, for doors whose protocol tells causes apart.
+const (
+	CausePolicy   = rules.CausePolicy
+	CauseDisabled = rules.CauseDisabled
+	CauseState    = rules.CauseState
+	CauseRevoked  = rules.CauseRevoked
+)
+
 // Denial says why the policy, or the state of a key, refuses.
 type Denial struct {
 	Caller    string
 	Operation string
 	Key       string
 	Reason    string
+	Cause     rules.Cause
 }
 
 // Error gives the denial in the words that the command line prints.

@@ -12,6 +12,7 @@ import (
 	"claviger/internal/hierarchy"
 	"claviger/internal/keyserver/executor"
 	"claviger/internal/keyserver/policyset"
+	"claviger/internal/keyserver/rules"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
@@ -45,13 +46,13 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 	c.switching.RLock()
 	defer c.switching.RUnlock()
 	f := c.collect(caller, op.Request.Items...)
-	set, err := c.currentPolicy(f.policy)
+	set, err := c.currentPolicy(f.Policy)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	a := ask{now: c.Now(), reason: op.Request.Reason, route: "native", native: true}
+	a := rules.Ask{Now: c.Now(), Reason: op.Request.Reason, Route: "native", Native: true}
 	if op.Ahead {
-		a.route = "standing"
+		a.Route = "standing"
 	}
 	out := wire.Release{Keys: make([][]byte, len(op.Request.Items)), SendToken: c.sendToken()}
 	defer func() {
@@ -62,7 +63,7 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 	grant := c.newGrant(caller, op, f, a)
 	tickets := make([]audit.Ticket, 0, len(op.Request.Items))
 	for i, item := range op.Request.Items {
-		ticket, err := c.releaseItem(ctx, itemOf{caller, f, set, a, op, i, item}, grant, &out)
+		ticket, err := c.releaseItem(ctx, itemOf{caller, &f, set, a, op, i, item}, grant, &out)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -80,20 +81,20 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 	return sealed, grant, tickets, nil
 }
 
-func (c *Core) newGrant(caller *authn.Caller, op *Release, f facts, a ask) *wire.Grant {
+func (c *Core) newGrant(caller *authn.Caller, op *Release, f rules.Facts, a rules.Ask) *wire.Grant {
 	return &wire.Grant{
 		Type: wire.TypeGrant, Domain: c.o.Domain, Server: c.id, Client: caller.ID,
-		HPKE: wire.HPKEHash(op.Request.HPKE), Request: op.Sealed, Epoch: f.epoch, Head: f.head, Members: f.members,
-		Issued: a.now.UnixMilli(), Items: make([]wire.GrantItem, len(op.Request.Items)),
+		HPKE: wire.HPKEHash(op.Request.HPKE), Request: op.Sealed, Epoch: f.Epoch, Head: f.Head, Members: f.Members,
+		Issued: a.Now.UnixMilli(), Items: make([]wire.GrantItem, len(op.Request.Items)),
 	}
 }
 
 // itemOf is one item on its way through the choke point.
 type itemOf struct {
 	caller *authn.Caller
-	f      facts
+	f      *rules.Facts
 	set    *policyset.Set
-	ask    ask
+	ask    rules.Ask
 	op     *Release
 	index  int
 	item   wire.Item
@@ -102,31 +103,31 @@ type itemOf struct {
 // releaseItem decides and derives one item, enters its leaf and fills its place
 // in the grant.
 func (c *Core) releaseItem(ctx context.Context, in itemOf, grant *wire.Grant, out *wire.Release) (audit.Ticket, error) {
-	r := c.rule(in.f, in.set, in.caller, in.item, in.f.keys[in.index], in.ask)
-	c.policyErrors(r.errors)
-	if r.allowed && r.version.Stored {
-		r.allowed, r.reason = false, "the key's material stays on the server; ask it to use the key"
+	r := in.f.Rule(in.set, in.ask, in.item, in.f.Keys[in.index])
+	c.policyErrors(r.Errors)
+	if r.Allowed && r.Version.Stored {
+		r.Allowed, r.Cause, r.Reason = false, CauseState, "the key's material stays on the server; ask it to use the key"
 	}
 	g := wire.GrantItem{
 		Name: in.item.Name, Version: in.item.Version, Purpose: in.item.Purpose, Partition: in.item.Partition,
-		Operations: in.item.Operations, Decision: wire.DecisionDenied, Reason: r.reason,
+		Operations: in.item.Operations, Decision: wire.DecisionDenied, Reason: r.Reason,
 	}
 	if in.item.Name == "" {
 		g.KeyID = wire.KeyID(in.item.ID)
 	}
-	leaf := c.decisionLeaf(in.caller, in.f, in.set, in.item, r, in.ask)
+	leaf := in.f.Leaf(in.set, in.ask, in.item, r)
 	leaf.Request, leaf.Item = in.op.Sealed, uint64(in.index)
-	if r.allowed {
-		key, kc, err := c.worker.Derive(ctx, executor.VersionOf(r.key, r.version), in.item.Purpose, in.item.Partition)
+	if r.Allowed {
+		key, kc, err := c.worker.Derive(ctx, executor.VersionOf(r.Key, r.Version), in.item.Purpose, in.item.Partition)
 		if err != nil {
-			return audit.Ticket{}, keyError(fmt.Errorf("derive %s version %d: %w", r.key.Name, r.version.Number, err))
+			return audit.Ticket{}, keyError(fmt.Errorf("derive %s version %d: %w", r.Key.Name, r.Version.Number, err))
 		}
 		out.Keys[in.index] = key
-		g.KeyID, g.Name, g.Version, g.State, g.Algorithm = r.key.ID, r.key.Name, r.version.Number, r.version.State, r.key.Algorithm
+		g.KeyID, g.Name, g.Version, g.State, g.Algorithm = r.Key.ID, r.Key.Name, r.Version.Number, r.Version.State, r.Key.Algorithm
 		g.Decision, g.KC = wire.DecisionAllowed, kc[:]
-		g.Lease, g.Staleness = uint32(r.key.Settings.Lease), uint32(r.key.Settings.Staleness)
-		g.Revocation = []wire.RevocationID{r.key.Revocation, r.version.Revocation, c.revocationID(in.caller.ID)}
-		leaf.KC, leaf.Lease = kc, r.key.Settings.Lease
+		g.Lease, g.Staleness = uint32(r.Key.Settings.Lease), uint32(r.Key.Settings.Staleness)
+		g.Revocation = []wire.RevocationID{r.Key.Revocation, r.Version.Revocation, c.revocationID(in.caller.ID)}
+		leaf.KC, leaf.Lease = kc, r.Key.Settings.Lease
 	}
 	at, ticket, err := c.enter(leaf)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"claviger/internal/authn"
 	"claviger/internal/keyserver/executor"
 	"claviger/internal/keyserver/keywork"
+	"claviger/internal/keyserver/rules"
 	"claviger/internal/wire"
 )
 
@@ -94,16 +95,16 @@ func (c *Core) decideUses(ctx context.Context, caller *authn.Caller, uses []aske
 		items[i] = uses[i].item
 	}
 	f := c.collect(caller, items...)
-	set, err := c.currentPolicy(f.policy)
+	set, err := c.currentPolicy(f.Policy)
 	if err != nil {
 		return nil, err
 	}
 	tickets := make([]audit.Ticket, 0, len(uses))
 	for i, u := range uses {
-		a := ask{now: c.Now(), route: u.op.Route}
-		r := c.rule(f, set, caller, u.item, f.keys[i], a)
-		c.policyErrors(r.errors)
-		leaf := c.decisionLeaf(caller, f, set, u.item, r, a)
+		a := rules.Ask{Now: c.Now(), Route: u.op.Route}
+		r := f.Rule(set, a, u.item, f.Keys[i])
+		c.policyErrors(r.Errors)
+		leaf := f.Leaf(set, a, u.item, r)
 		leaf.Request, leaf.Item = u.op.Request, u.op.Index
 		_, ticket, err := c.enter(leaf)
 		if err == nil {
@@ -119,14 +120,14 @@ func (c *Core) decideUses(ctx context.Context, caller *authn.Caller, uses []aske
 }
 
 // act does what was decided, once its leaf is entered.
-func (c *Core) act(ctx context.Context, caller *authn.Caller, op *Use, r ruling, item wire.Item) (*Used, error) {
-	if !r.allowed {
+func (c *Core) act(ctx context.Context, caller *authn.Caller, op *Use, r rules.Ruling, item wire.Item) (*Used, error) {
+	if !r.Allowed {
 		return nil, denied(caller, item, r)
 	}
-	out := &Used{Key: r.key.Name, ID: r.key.ID, Version: r.version.Number}
+	out := &Used{Key: r.Key.Name, ID: r.Key.ID, Version: r.Version.Number}
 	var err error
 	out.Output, out.Verified, err = c.worker.Do(ctx, keywork.Task{
-		Operation: op.Operation, Version: executor.VersionOf(r.key, r.version), Partition: item.Partition,
+		Operation: op.Operation, Version: executor.VersionOf(r.Key, r.Version), Partition: item.Partition,
 		Input: op.Input, Proof: op.Proof, Context: op.Context, Scheme: op.Scheme,
 	})
 	if errors.Is(err, keywork.ErrInput) {
@@ -138,50 +139,34 @@ func (c *Core) act(ctx context.Context, caller *authn.Caller, op *Use, r ruling,
 	return out, nil
 }
 
-// denied words a refusal. The key's name is what the caller said, unless policy
-// lets it use the key.
-func denied(caller *authn.Caller, item wire.Item, r ruling) *Denial {
-	name := item.Name
-	if r.known {
-		name = r.key.Name
-	}
-	if name == "" {
-		name = wire.KeyID(item.ID).String()
-	}
-	return &Denial{Caller: caller.ID, Operation: item.Operations[0], Key: name, Reason: r.reason}
-}
-
 // list says which keys a workload may use: it has seen nothing else of the
 // domain, so it can't list what it may not use.
 func (c *Core) list(ctx context.Context, caller *authn.Caller) (Answer, error) {
 	all := c.allKeys()
 	f := c.collect(caller)
-	set, err := c.currentPolicy(f.policy)
+	set, err := c.currentPolicy(f.Policy)
 	if err != nil {
 		return nil, err
 	}
 	leaf := c.leaf(caller, audit.Decision, "list")
 	leaf.Decision, leaf.Reason = wire.DecisionAllowed, "what the caller may use"
-	switch {
-	case f.revoked:
-		leaf.Decision, leaf.Reason = wire.DecisionDenied, "everything is revoked"
-	case f.client != nil && f.client.Revoked:
-		leaf.Decision, leaf.Reason = wire.DecisionDenied, "the client is revoked"
+	if why := f.Barred(); why != "" {
+		leaf.Decision, leaf.Reason = wire.DecisionDenied, why
 	}
 	if err := c.record(ctx, leaf); err != nil {
 		return nil, err
 	}
 	if !leaf.Allowed() {
-		return nil, &Denial{Caller: caller.ID, Operation: "list", Key: "keys", Reason: leaf.Reason}
+		return nil, &Denial{Caller: caller.ID, Operation: "list", Key: "keys", Reason: leaf.Reason, Cause: CauseRevoked}
 	}
 	out := &Listed{}
-	a := ask{now: c.Now(), route: "native"}
+	a := rules.Ask{Now: c.Now(), Route: "native"}
 	for _, k := range all {
 		info := KeyInfo{Name: k.Name, ID: k.ID, Algorithm: k.Algorithm}
-		for _, op := range operationsOf(k.Algorithm) {
-			item := wire.Item{Name: k.Name, Purpose: op.purpose, Operations: []string{op.name}}
-			if r := c.rule(f, set, caller, item, k, a); r.allowed {
-				info.Operations, info.Version = append(info.Operations, op.name), r.version.Number
+		for _, op := range rules.OperationsOf(k.Algorithm) {
+			item := wire.Item{Name: k.Name, Purpose: op.Purpose, Operations: []string{op.Name}}
+			if r := f.Rule(set, a, item, k); r.Allowed {
+				info.Operations, info.Version = append(info.Operations, op.Name), r.Version.Number
 			}
 		}
 		if len(info.Operations) > 0 {
@@ -189,16 +174,4 @@ func (c *Core) list(ctx context.Context, caller *authn.Caller) (Answer, error) {
 		}
 	}
 	return out, nil
-}
-
-type namedOperation struct{ name, purpose string }
-
-func operationsOf(algorithm string) []namedOperation {
-	switch algorithm {
-	case "aes256":
-		return []namedOperation{{"encrypt", wire.PurposeData}, {"decrypt", wire.PurposeData}, {"wrap", wire.PurposeWrap}, {"unwrap", wire.PurposeWrap}}
-	case "hmac-sha256":
-		return []namedOperation{{"mac", wire.PurposeMAC}, {"verify", wire.PurposeMAC}}
-	}
-	return []namedOperation{{"sign", wire.PurposeSign}, {"verify", wire.PurposeSign}}
 }
