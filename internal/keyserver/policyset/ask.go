@@ -24,6 +24,7 @@ type Question struct {
 	// Key is the one of the state, or one with a name alone for a key that isn't
 	// there.
 	Key     *authority.Key
+	Secret  string // name of a secret that the question is about; Key is nil then
 	Context policy.Context
 }
 
@@ -31,17 +32,28 @@ type Question struct {
 // as long as the log stays at its epoch: then caller and key are what they were,
 // down to the last attribute, and so is the set.
 func (s *Set) Ask(q Question) policy.Decision {
-	about := subject{q.Domain, q.Caller, q.Action, q.Key.Name, q.Key.ID}
+	about := subject{domain: q.Domain, caller: q.Caller, action: q.Action, secret: q.Secret}
+	if q.Key != nil {
+		about.key, about.id = q.Key.Name, q.Key.ID
+	}
 	if d, ok := s.decisions.recall(q.Epoch, about); ok && q.Context.Check() == nil {
 		return d
 	}
 	d := s.Decide(policy.Request{
-		Principal: policy.Workload(q.Caller, q.Domain), Action: q.Action, Resource: resource(q.Key), Context: q.Context,
+		Principal: policy.Workload(q.Caller, q.Domain), Action: q.Action, Resource: q.resource(), Context: q.Context,
 	})
 	if d.Lasting {
 		s.decisions.remember(q.Epoch, about, d)
 	}
 	return d
+}
+
+// resource is what the question is about, as policies see it.
+func (q Question) resource() policy.Resource {
+	if q.Key == nil {
+		return policy.Resource{Type: "Secret", Name: q.Secret}
+	}
+	return resource(q.Key)
 }
 
 // resource is a key as policies see it.
@@ -67,6 +79,7 @@ func attestationLevel(s string) int64 {
 type subject struct {
 	domain, caller, action, key string
 	id                          wire.KeyID // zero of a key that isn't there
+	secret                      string     // never empty where key is
 }
 
 // decisions are those of one epoch. They are safe for concurrent use.

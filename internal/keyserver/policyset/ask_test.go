@@ -67,6 +67,36 @@ func TestAskTellsApart(t *testing.T) {
 	}
 }
 
+// TestAskAboutSecrets: a secret is no key of its name, and lies in its folders.
+func TestAskAboutSecrets(t *testing.T) {
+	s := setOf(t, `permit (principal, action == Action::"secret:read", resource in Folder::"secrets/app");
+permit (principal, action == Action::"encrypt", resource == Key::"secrets/app/db");`)
+	secret := asks(5, nil)
+	secret.Action, secret.Secret = "secret:read", "secrets/app/db"
+	key := asks(5, &authority.Key{Algorithm: authority.AES256, Name: "secrets/app/db", ID: wire.KeyID{1}})
+	for range 2 {
+		for name, c := range map[string]struct {
+			change  func(*Question)
+			allowed bool
+		}{
+			"itself":     {func(*Question) {}, true},
+			"deeper":     {func(q *Question) { q.Secret = "secrets/app/b/Team A" }, true},
+			"elsewhere":  {func(q *Question) { q.Secret = "secrets/apps/db" }, false},
+			"writing":    {func(q *Question) { q.Action = "secret:write" }, false},
+			"like a key": {func(q *Question) { q.Action = "encrypt" }, false},
+		} {
+			q := secret
+			c.change(&q)
+			if d := s.Ask(q); d.Allowed != c.allowed {
+				t.Errorf("%s: %+v", name, d)
+			}
+		}
+		if d := s.Ask(key); !d.Allowed {
+			t.Errorf("the key of that name: %+v", d)
+		}
+	}
+}
+
 // TestAskLooksAtTheContext: what depends on the context is decided each time, and
 // a context that no request may have is refused whatever was said before.
 func TestAskLooksAtTheContext(t *testing.T) {
