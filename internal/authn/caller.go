@@ -33,6 +33,7 @@ const (
 	Admin         // named by the authority log
 	Recovery      // a holder of the recovery quorum: reads the log and replaces authority keys, nothing else
 	Local         // the server itself
+	Subject       // whom the credential of an endpoint names
 )
 
 // String names the kind as policies do.
@@ -46,6 +47,8 @@ func (k Kind) String() string {
 		return "Recovery"
 	case Local:
 		return "Local"
+	case Subject:
+		return "Subject"
 	default:
 		return "Unknown"
 	}
@@ -56,13 +59,17 @@ func (k Kind) String() string {
 type Caller struct {
 	Kind Kind
 	// ID is a workload's whole SPIFFE id, an admin's name in the authority log,
-	// "recovery/" and the name of a holder of the recovery quorum, or "local/" and
-	// a name. Policies, budgets and audit leaves use it.
+	// "recovery/" and the name of a holder of the recovery quorum, "local/" and a
+	// name, or "ENDPOINT:NAME" of a subject. Policies, budgets and audit leaves use it.
 	ID string
 	// Attributes are what the credential itself proved, under the names of the
-	// policy schema: "spiffe" and "path" of a workload, "key" (hex) of a person.
-	// What was not proved is absent.
+	// policy schema: "spiffe" and "path" of a workload, "key" (hex) of a person,
+	// "kind" and those of [SubjectAttributes] of a subject. What was not proved is
+	// absent.
 	Attributes map[string]any
+	// Endpoint and EndpointKind are a subject's: name and kind of the endpoint
+	// whose credential it has.
+	Endpoint, EndpointKind string
 	// Chain is a workload's chain as it was sent (DER, leaf first).
 	Chain [][]byte
 	// Key is the hash of the key that signed: the certificate's, the authority

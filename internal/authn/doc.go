@@ -16,6 +16,8 @@
 //     never an Admin. [AdminSigner] is the other side of it, [NewSession] makes
 //     session keys.
 //   - [LocalCaller]: the server's own process, for its own housekeeping.
+//   - [SubjectCaller]: whom the credential of an endpoint names. Doors don't call
+//     it; the packages below this one do, each for one kind of credential.
 //
 // [Trust] is a snapshot: which domain, which chains count, who is revoked, who
 // is an admin. It is made anew from every state of the authority log; nothing
