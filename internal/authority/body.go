@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"claviger/internal/authority/endpoints"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -68,6 +69,12 @@ func Object(payload any) string {
 		return "server:" + p.Server.String()
 	case Receipt:
 		return "server:" + p.Server.String()
+	case EndpointSet:
+		return endpoints.Object(p.Endpoint.Name)
+	case EndpointDisable:
+		return endpoints.Object(p.Name)
+	case EndpointRef:
+		return endpoints.Object(p.Name)
 	case Erasure:
 		return "erasure"
 	}

@@ -61,7 +61,7 @@ func TestInviteBounds(t *testing.T) {
 
 	k.clock.Advance(25 * time.Hour)
 	k.do(KindInvite, k.invite(3, "web"), k.ann, k.bob)
-	if k.state().Invite(wire.BodyID{1}) != nil || len(k.state().invites) != 1 || len(k.state().objects) != 2 {
+	if k.state().Invite(wire.BodyID{1}) != nil || len(k.state().invites.Open) != 1 || len(k.state().objects) != 2 {
 		t.Error("invites are kept for ever")
 	}
 }

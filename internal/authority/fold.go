@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"claviger/internal/authority/ahead"
+	"claviger/internal/authority/endpoints"
+	"claviger/internal/authority/invites"
 	"claviger/internal/authority/keyring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -92,8 +94,8 @@ func Found(link wire.Link, entry []byte) (*State, error) {
 // newState is a state of no record.
 func newState() *State {
 	return &State{
-		keys: keyring.New(), clients: map[string]*Client{}, invites: map[wire.BodyID]*InviteState{},
-		inviteRule: map[string][]string{}, anchors: map[wire.ServerID]wire.Checkpoint{}, receipts: map[wire.ServerID]Receipt{},
+		keys: keyring.New(), clients: map[string]*Client{}, invites: invites.New(), endpoints: endpoints.New(),
+		anchors: map[wire.ServerID]wire.Checkpoint{}, receipts: map[wire.ServerID]Receipt{},
 		confirmed: map[wire.Hash]bool{}, applied: map[wire.BodyID]int64{}, objects: map[string]wire.Hash{},
 		Announced: members.Announced{}, joinedIn: map[wire.ServerID]uint64{}, rules: Table(),
 	}

@@ -37,8 +37,8 @@ func replay(records []wire.Opened) *State {
 // is replaced and never changed.
 func clone(s *State) *State {
 	c := *s
-	c.keys, c.clients, c.invites = s.keys.Clone(), maps.Clone(s.clients), maps.Clone(s.invites)
-	c.inviteRule, c.anchors, c.receipts = maps.Clone(s.inviteRule), maps.Clone(s.anchors), maps.Clone(s.receipts)
+	c.keys, c.clients, c.invites = s.keys.Clone(), maps.Clone(s.clients), s.invites.Clone()
+	c.endpoints, c.anchors, c.receipts = s.endpoints.Clone(), maps.Clone(s.anchors), maps.Clone(s.receipts)
 	c.confirmed, c.applied, c.objects = maps.Clone(s.confirmed), maps.Clone(s.applied), maps.Clone(s.objects)
 	c.Announced, c.joinedIn = maps.Clone(s.Announced), maps.Clone(s.joinedIn)
 	c.heads, c.backups, c.revoked = slices.Clip(s.heads), slices.Clip(s.backups), slices.Clip(s.revoked)

@@ -3,12 +3,12 @@
 package authority
 
 import (
-	"crypto/ed25519"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"claviger/internal/authority/endpoints"
+	"claviger/internal/authority/invites"
 	"claviger/internal/authority/revoked"
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -18,6 +18,9 @@ import (
 func (s *State) handle(in input, namer RevocationNamer) (change, error) {
 	if members.IsKind(in.body.Kind) {
 		return s.memberChange(in)
+	}
+	if endpoints.IsKind(in.body.Kind) {
+		return s.endpoint(in)
 	}
 	switch in.body.Kind {
 	case KindConfirm:
@@ -86,7 +89,7 @@ func reason(payload any) string {
 }
 
 func refuse(format string, args ...any) (change, error) {
-	return change{}, fmt.Errorf("%w: %s", ErrRefused, fmt.Sprintf(format, args...))
+	return change{}, fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(format, args...))
 }
 
 // memberChange applies a link of the member chain, unless it would leave nobody
@@ -205,48 +208,36 @@ func (s *State) setPolicy(in input, p *Policy) (change, error) {
 }
 
 func (s *State) setInviteRule(_ input, p *InviteRule) (change, error) {
-	parts, whole := strings.CutSuffix(p.Prefix, "/")
-	if !wire.ValidNamePart(p.Admin) || p.Prefix != "" && !(whole && wire.ValidPath(parts)) {
-		return refuse("the rule's admin or path is not usable")
+	if err := invites.CheckRule(p); err != nil {
+		return refuse("%w", err)
 	}
-	return change{object: "rule:" + p.Admin, apply: func() {
-		rest := slices.DeleteFunc(slices.Clone(s.inviteRule[p.Admin]), func(have string) bool { return have == p.Prefix })
-		if !p.Remove {
-			rest = append(rest, p.Prefix)
-		}
-		s.inviteRule[p.Admin] = rest
-	}}, nil
+	return change{object: "rule:" + p.Admin, apply: func() { s.invites.SetRule(p) }}, nil
 }
 
 func (s *State) invite(in input, p *Invite) (change, error) {
-	switch {
-	case !wire.ValidID(p.Client) || len(p.Key) != ed25519.PublicKeySize || p.ID == (wire.BodyID{}) || s.invites[p.ID] != nil:
-		return refuse("the invite is not usable")
-	case p.Expires <= in.link.Time:
-		return refuse("the invite has expired")
-	case p.Expires > in.link.Time+MaxInviteLife.Milliseconds()+inviteSlack.Milliseconds():
-		return refuse("the invite would hold for longer than %s", MaxInviteLife)
-	case s.ClientRevoked(p.Client):
+	if err := s.invites.Check(p, in.link.Time); err != nil {
+		return refuse("%w", err)
+	}
+	if s.ClientRevoked(p.Client) {
 		return refuse("%s is revoked", p.Client)
 	}
 	ruled := slices.ContainsFunc(in.admins, func(a string) bool { return s.MayInvite(a, p.Client) })
 	return change{object: inviteObject(p.ID), quorum: !ruled, apply: func() {
-		s.forgetInvites(in.link.Time)
-		s.invites[p.ID] = &InviteState{Invite: *p}
+		for _, gone := range s.invites.Add(p, in.link.Time) {
+			delete(s.objects, inviteObject(gone))
+		}
 	}}, nil
 }
 
 func inviteObject(id wire.BodyID) string { return "invite:" + id.String() }
 
-// forgetInvites drops what has been over for a day: until then the reason of a
-// refusal can be told.
-func (s *State) forgetInvites(now int64) {
-	for id, i := range s.invites {
-		if i.Expires+inviteMemory.Milliseconds() < now {
-			delete(s.invites, id)
-			delete(s.objects, inviteObject(id))
-		}
+// endpoint does what package endpoints makes of a body.
+func (s *State) endpoint(in input) (change, error) {
+	ch, err := s.endpoints.Plan(in.body.Kind, in.body.Payload, in.link)
+	if err != nil {
+		return refuse("%w", err)
 	}
+	return change{object: endpoints.Object(ch.Name), quorum: ch.Quorum, apply: ch.Apply}, nil
 }
 
 // enrolled records a certificate. An invite works once, on any number of
@@ -256,13 +247,13 @@ func (s *State) enrolled(in input, p *Enrolled) (change, error) {
 		return refuse("the client is revoked or has no usable name")
 	}
 	renewal := p.Invite == wire.BodyID{}
-	inv := s.invites[p.Invite]
-	if !renewal && (inv == nil || inv.Used || inv.Expires < in.link.Time || inv.Client != p.Client) {
+	inv := s.invites.Usable(p.Invite, p.Client, in.link.Time)
+	if !renewal && inv == nil {
 		return refuse("the invite was used, has expired or is for another client")
 	}
 	return change{object: "client:" + p.Client, apply: func() {
 		if !renewal {
-			s.invites[p.Invite] = &InviteState{Invite: inv.Invite, Used: true}
+			s.invites.Use(inv)
 		}
 		c := Client{ID: p.Client}
 		if have := s.clients[p.Client]; have != nil {
@@ -274,8 +265,9 @@ func (s *State) enrolled(in input, p *Enrolled) (change, error) {
 }
 
 func (s *State) setClient(in input, p *Subject, namer RevocationNamer) (change, error) {
-	if !wire.ValidID(p.Client) {
-		return refuse("no usable client name")
+	workload := wire.ValidID(p.Client)
+	if !workload && !s.endpoints.Knows(p.Client) {
+		return refuse("no usable client name, and no subject of an endpoint")
 	}
 	revoke := in.body.Kind == KindClientRevoke
 	if s.ClientRevoked(p.Client) == revoke {
@@ -286,7 +278,8 @@ func (s *State) setClient(in input, p *Subject, namer RevocationNamer) (change, 
 		if have := s.clients[p.Client]; have != nil {
 			c = *have
 		}
-		if c.Revoked = revoke; namer != nil {
+		// Nobody holds a lease as a subject, so holders aren't told of one.
+		if c.Revoked = revoke; namer != nil && workload {
 			c.RevID = namer(p.Client)
 			s.revoked = s.revoked.Set(revoke, revoked.By(in.link, "client:"+p.Client, c.RevID, s.LongestLease(in.link.Time)))
 		}
@@ -339,10 +332,4 @@ func (s *State) anchor(in input, p *Anchor) (change, error) {
 }
 
 // LongestLease is the longest lease that any key may be out for, in seconds.
-func (s *State) LongestLease(now int64) uint64 {
-	longest := uint64(DefaultLease)
-	for k := range s.keys.Scan() {
-		longest = max(longest, k.LeaseOut(now))
-	}
-	return longest
-}
+func (s *State) LongestLease(now int64) uint64 { return s.keys.LongestLease(now) }

@@ -3,8 +3,8 @@
 package authority
 
 import (
-	"time"
-
+	"claviger/internal/authority/endpoints"
+	"claviger/internal/authority/invites"
 	"claviger/internal/authority/keyring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -36,9 +36,15 @@ const (
 	KindBackupGone    = "backup.gone"            // payload BackupGone
 	KindAnchor        = "audit.anchor"           // payload Anchor
 	KindRecoverBegin  = members.KindRecoverBegin // payload members.Keys
+
+	KindEndpointSet     = endpoints.KindSet     // payload EndpointSet
+	KindEndpointDisable = endpoints.KindDisable // payload EndpointDisable
+	KindEndpointEnable  = endpoints.KindEnable  // payload EndpointRef
+	KindEndpointRemove  = endpoints.KindRemove  // payload EndpointRef
 )
 
-// What package keyring holds of keys, for who reads the log and writes to it.
+// What the packages below hold of keys, invites and endpoints, for who reads the
+// log and writes to it.
 type (
 	// Key is a key with its versions.
 	Key = keyring.Key
@@ -50,6 +56,26 @@ type (
 	Tag = keyring.Tag
 	// KeyVersion is a server's record of a new version: payload of KindKeyVersion.
 	KeyVersion = keyring.KeyVersion
+
+	// InviteRule lets one admin invite under a path without a quorum.
+	InviteRule = invites.Rule
+	// Invite permits one enrolment.
+	Invite = invites.Invite
+	// InviteState is an invite and whether it was used.
+	InviteState = invites.State
+
+	// Endpoint is a door for a foreign service, with its Issuers and Credentials.
+	Endpoint = endpoints.Endpoint
+	// Issuer of tokens that an endpoint takes.
+	Issuer = endpoints.Issuer
+	// Credential that an endpoint takes.
+	Credential = endpoints.Credential
+	// EndpointState is what the log says of an endpoint.
+	EndpointState = endpoints.State
+	// EndpointSet, EndpointDisable and EndpointRef are payloads.
+	EndpointSet     = endpoints.Set
+	EndpointDisable = endpoints.Disable
+	EndpointRef     = endpoints.Ref
 )
 
 // Algorithms of keys, bounds and defaults of their settings.
@@ -71,14 +97,6 @@ const (
 // Algorithms lists the algorithms that a key may have.
 func Algorithms() []string { return keyring.Algorithms() }
 
-// MaxInviteLife is how long an invite may be used, counted from its record.
-const MaxInviteLife = time.Hour
-
-const (
-	inviteSlack  = 5 * time.Minute // for the clock of the admin who made it
-	inviteMemory = 24 * time.Hour  // how long an invite is kept when it is over
-)
-
 // Confirm is an admin's first signature, for who has nothing else to sign: it
 // shows that the key named in the genesis is in the hands of who should have it.
 type Confirm struct {
@@ -93,23 +111,6 @@ type Policy struct {
 	Reason string
 }
 
-// InviteRule lets one admin invite under a path without a quorum.
-type InviteRule struct {
-	_      struct{} `cbor:",toarray"`
-	Admin  string
-	Prefix string // path prefix after /workload/, ending in "/" or empty for all
-	Remove bool
-}
-
-// Invite permits one enrolment.
-type Invite struct {
-	_       struct{}    `cbor:",toarray"`
-	ID      wire.BodyID // random
-	Client  string      // SPIFFE id
-	Key     []byte      // Ed25519 public key of the invite's seed, 32 bytes
-	Expires int64       // Unix milliseconds, at most MaxInviteLife after the record
-}
-
 // Enrolled is a server's record that an invite was used, or that a certificate
 // was renewed (then the invite id is zero).
 type Enrolled struct {
@@ -120,7 +121,8 @@ type Enrolled struct {
 	NotAfter int64     // Unix milliseconds
 }
 
-// Subject names a client, or nobody for the kinds that mean everything.
+// Subject names a client or an endpoint's subject (ENDPOINT:NAME), or nobody for
+// the kinds that mean everything.
 type Subject struct {
 	_      struct{} `cbor:",toarray"`
 	Client string

@@ -52,11 +52,26 @@ func plenty(k *kit) {
 	k.do(KindKeyDestroy, Destroy{ID: keyID(2), Number: 1, Wait: 3600}, k.ann, k.bob)
 	k.do(KindInvite, Invite{ID: wire.BodyID{8}, Client: client("ci/y"), Key: make([]byte, 32), Expires: k.clock.Now().Add(time.Hour).UnixMilli()}, k.cyd)
 	k.do(KindKeyDisable, KeyRef{ID: keyID(1)}, k.ann)
+	k.do(KindEndpointSet, fullEndpoint(), k.ann)
+	k.do(KindEndpointDisable, EndpointDisable{Name: "door", Revoke: true}, k.ann)
+	k.do(KindEndpointSet, setEndpoint("gone"), k.ann)
+	k.do(KindEndpointRemove, EndpointRef{Name: "gone"}, k.ann)
 	k.do(KindRevokeAll, Subject{}, k.ann)
 	k.force(nil, k.entry(KindKeyRotate, KeyRef{ID: keyID(99)}, k.ann))
 	if err := k.log.Refresh(k.t.Context()); err != nil {
 		k.t.Fatal(err)
 	}
+}
+
+// fullEndpoint leaves no field of an endpoint out.
+func fullEndpoint() EndpointSet {
+	return EndpointSet{Endpoint: Endpoint{
+		Name: "door", Kind: "xks", Host: "door.example.com", Keys: []string{"aws/", "one/key"}, Rate: 7,
+		Issuers:     []Issuer{{URL: "issuer", Audience: "us", JWKS: "https://example.com/jwks", Use: "jwt"}},
+		Credentials: []Credential{{ID: "AKIA", Use: "sigv4", Subject: "arn:aws:iam::1:user/ann", Material: wire.Sum("m")}},
+		ClientCAs:   [][]byte{{0x30, 0}}, ClientNames: []string{"cks.kms.eu-central-1.amazonaws.com"},
+		Options: []Tag{{Name: "path", Value: "/x"}},
+	}, Reason: "why"}
 }
 
 // version2 is a version made in an erasure epoch.

@@ -6,8 +6,9 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 
+	"claviger/internal/authority/endpoints"
+	"claviger/internal/authority/invites"
 	"claviger/internal/authority/keyring"
 	"claviger/internal/authority/revoked"
 	"claviger/internal/members"
@@ -29,23 +30,23 @@ type State struct {
 
 	Announced members.Announced // recoveries that wait
 
-	rules      map[string]Rule
-	keys       *keyring.Ring
-	clients    map[string]*Client
-	invites    map[wire.BodyID]*InviteState
-	inviteRule map[string][]string // admin → path prefixes
-	backups    []Backup
-	anchors    map[wire.ServerID]wire.Checkpoint
-	receipts   map[wire.ServerID]Receipt
-	confirmed  map[wire.Hash]bool // key ids that have signed something that was applied
-	revoked    revoked.List
-	applied    map[wire.BodyID]int64    // body id → expiry
-	forgetAt   int                      // size of applied at which expired ids are dropped
-	objects    map[string]wire.Hash     // newest person-signed body of each object that is no key
-	heads      []wire.Hash              // link hash by position-1
-	restores   []uint64                 // position of the restore to generation index+2
-	membersAt  uint64                   // position of the newest members record
-	joinedIn   map[wire.ServerID]uint64 // erasure epoch in which a server joined
+	rules     map[string]Rule
+	keys      *keyring.Ring
+	clients   map[string]*Client
+	invites   invites.Book
+	endpoints endpoints.Registry
+	backups   []Backup
+	anchors   map[wire.ServerID]wire.Checkpoint
+	receipts  map[wire.ServerID]Receipt
+	confirmed map[wire.Hash]bool // key ids that have signed something that was applied
+	revoked   revoked.List
+	applied   map[wire.BodyID]int64    // body id → expiry
+	forgetAt  int                      // size of applied at which expired ids are dropped
+	objects   map[string]wire.Hash     // newest person-signed body of each object that is no key
+	heads     []wire.Hash              // link hash by position-1
+	restores  []uint64                 // position of the restore to generation index+2
+	membersAt uint64                   // position of the newest members record
+	joinedIn  map[wire.ServerID]uint64 // erasure epoch in which a server joined
 }
 
 // PolicySet is the policy in force.
@@ -65,13 +66,6 @@ type Client struct {
 	NotAfter int64
 	Key      wire.Hash
 	RevID    wire.RevocationID
-}
-
-// InviteState is an invite and whether it was used.
-type InviteState struct {
-	_ struct{} `cbor:",toarray"`
-	Invite
-	Used bool
 }
 
 // Void is a record that changed nothing, and why.
@@ -120,7 +114,17 @@ func (s *State) ClientRevoked(id string) bool {
 }
 
 // Invite returns an invite, nil if there is none with this id.
-func (s *State) Invite(id wire.BodyID) *InviteState { return s.invites[id] }
+func (s *State) Invite(id wire.BodyID) *InviteState { return s.invites.Open[id] }
+
+// Endpoint returns what is said of an endpoint, nil if there never was one of this
+// name.
+func (s *State) Endpoint(name string) *EndpointState { return s.endpoints.Get(name) }
+
+// Endpoints yields every endpoint, removed ones too, in the order of names.
+func (s *State) Endpoints() iter.Seq[*EndpointState] { return s.endpoints.All() }
+
+// EndpointAt returns the endpoint that answers under a host, nil without one.
+func (s *State) EndpointAt(host string) *EndpointState { return s.endpoints.At(host) }
 
 // Confirmed reports whether the admin's present key has signed anything that was
 // applied: then it is in the hands of who should have it.
@@ -211,13 +215,7 @@ func (s *State) Replaces(object string) wire.Hash {
 }
 
 // MayInvite reports whether an invite rule lets the admin invite this client.
-func (s *State) MayInvite(admin, client string) bool {
-	_, path, ok := strings.Cut(client, "/workload/")
-	if !ok {
-		return false
-	}
-	return slices.ContainsFunc(s.inviteRule[admin], func(prefix string) bool { return strings.HasPrefix(path, prefix) })
-}
+func (s *State) MayInvite(admin, client string) bool { return s.invites.May(admin, client) }
 
 // DestroyedExcept says what still stands between a destroyed version and its
 // end: servers that have not erased the epoch, backups that hold its key. A

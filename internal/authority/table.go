@@ -57,6 +57,11 @@ func Table() map[string]Rule {
 		KindReceipt:    ServerAlone,
 		KindBackup:     ServerAlone,
 		KindAnchor:     ServerAlone,
+
+		KindEndpointSet:     QuorumIfLoose, // loose: a name that was taken before
+		KindEndpointEnable:  QuorumIfLoose, // loose: what was revoked
+		KindEndpointRemove:  OneAdmin,
+		KindEndpointDisable: AdminOrServer,
 	}
 }
 

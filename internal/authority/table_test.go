@@ -77,6 +77,12 @@ func withKey(k *tableKit) {
 	k.do(KindKeyVersion, version(1, 1), k.s1)
 }
 
+func setEndpoint(name string) EndpointSet {
+	return EndpointSet{Endpoint: Endpoint{Name: name, Kind: "xks", Host: name + ".example.com", Keys: []string{"aws/"}}}
+}
+
+func withEndpoint(k *tableKit) { k.do(KindEndpointSet, setEndpoint("door"), k.ann) }
+
 func ordered(k *tableKit) {
 	withKey(k)
 	k.do(KindKeyDestroy, Destroy{ID: keyID(1), Number: 1}, k.ann, k.bob)
@@ -143,6 +149,29 @@ func fixtures() []fixture {
 			return BackupGone{ID: wire.BodyID{8}}, nil
 		}},
 		{KindAnchor, "", "S", func(k *tableKit) (any, []person) { return Anchor{Server: k.s1.id()}, nil }},
+
+		{KindEndpointSet, "", "AQ", payload(setEndpoint("door"))},
+		{KindEndpointSet, "of a known name", "Q", after(withEndpoint, setEndpoint("door"))},
+		{KindEndpointSet, "of a removed name", "Q", after(func(k *tableKit) {
+			withEndpoint(k)
+			k.do(KindEndpointRemove, EndpointRef{Name: "door"}, k.ann)
+		}, setEndpoint("door"))},
+		{KindEndpointDisable, "", "AQS", after(withEndpoint, EndpointDisable{Name: "door"})},
+		{KindEndpointDisable, "by a revocation", "AQS", after(withEndpoint, EndpointDisable{Name: "door", Revoke: true})},
+		{KindEndpointEnable, "", "AQ", after(func(k *tableKit) {
+			withEndpoint(k)
+			k.do(KindEndpointDisable, EndpointDisable{Name: "door"}, k.ann)
+		}, EndpointRef{Name: "door"})},
+		{KindEndpointEnable, "after a revocation", "Q", after(func(k *tableKit) {
+			withEndpoint(k)
+			k.do(KindEndpointDisable, EndpointDisable{Name: "door", Revoke: true}, k.ann)
+		}, EndpointRef{Name: "door"})},
+		{KindEndpointRemove, "", "AQ", after(withEndpoint, EndpointRef{Name: "door"})},
+		{KindClientRevoke, "a subject", "AQS", after(withEndpoint, Subject{Client: "door:ann@example.com"})},
+		{KindClientEnable, "a subject", "Q", after(func(k *tableKit) {
+			withEndpoint(k)
+			k.do(KindClientRevoke, Subject{Client: "door:ann@example.com"}, k.ann)
+		}, Subject{Client: "door:ann@example.com"})},
 
 		{members.KindKeys, "", "Q", func(k *tableKit) (any, []person) {
 			dan := newPerson("dan")

@@ -50,3 +50,24 @@ func TestPrefixes(t *testing.T) {
 		}
 	}
 }
+
+func TestSubjects(t *testing.T) {
+	long := strings.Repeat("x", wire.MaxSubject)
+	for _, s := range []string{"a:b", "xks-1:arn:aws:iam::1:user/ann", "g:ann.lee@example.com", "g:Zoë Ü", "0:" + long, strings.Repeat("e", 63) + ":x", "spiffe:/x"} {
+		if !wire.ValidSubject(s) {
+			t.Errorf("%q is refused", s)
+		}
+	}
+	for _, s := range []string{
+		"", "a", ":b", "a:", "-a:b", "A:b", "a.b:c", "a/b:c", "a: b", "a:b ", "a:b  c", "a:b\tc", "a:b\nc", "a:b\x00", "a:\xff", "a:b\u00a0c",
+		"a:b\u200bc", "a:b\u202ec", "a:b\ufeff", "a:\u00ad", "a:b\U000e0041", "a:" + long + "x", strings.Repeat("e", 64) + ":x",
+		"spiffe://acme/workload/x",
+	} {
+		if wire.ValidSubject(s) {
+			t.Errorf("%q is taken", s)
+		}
+		if wire.ValidID(s) != (s == "spiffe://acme/workload/x") {
+			t.Errorf("%q as a workload's id", s)
+		}
+	}
+}

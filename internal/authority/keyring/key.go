@@ -50,6 +50,17 @@ type Settings struct {
 	Tags        []Tag // sorted by name
 }
 
+// DefaultSettings are those of a key about which people said nothing.
+func DefaultSettings() Settings {
+	return Settings{Lease: DefaultLease, Staleness: DefaultStaleness}
+}
+
+// Default reports whether settings are the default ones.
+func (v Settings) Default() bool {
+	return len(v.Tags) == 0 && v.Rotation == 0 && v.Lease == DefaultLease && v.Staleness == DefaultStaleness &&
+		v.Attestation == "" && !v.Exportable
+}
+
 // KeyVersion is a server's record of a new version. VC commits to the key that
 // the version stands for (docs/spec/hierarchy.md).
 type KeyVersion struct {

@@ -117,6 +117,16 @@ func (r *Ring) Update(edit func(*Key) (changed bool)) {
 	}
 }
 
+// LongestLease is the longest lease, in seconds from now on (Unix milliseconds),
+// that any key may be out for.
+func (r *Ring) LongestLease(now int64) uint64 {
+	longest := uint64(DefaultLease)
+	for k := range r.Scan() {
+		longest = max(longest, k.LeaseOut(now))
+	}
+	return longest
+}
+
 // Clone returns a Ring of its own with the same keys.
 func (r *Ring) Clone() *Ring { return &Ring{maps.Clone(r.rows), maps.Clone(r.names)} }
 
