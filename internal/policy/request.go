@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
 
@@ -57,6 +58,9 @@ type Context struct {
 	Partition string    // raw bytes, never normalised
 	Reason    string    // the caller's own words: nobody proved them
 	Route     string    // direct, relay, standing, or the door's name
+	// Asked is what a door says of the request, under the names of AskedClaims.
+	// What the foreign service didn't say is absent, never empty.
+	Asked map[string]string
 }
 
 // Workload is the principal of a SPIFFE id. Its path attribute is set only if
@@ -249,6 +253,14 @@ func (c Context) Check() error {
 	if len(c.Partition) > wire.MaxPartition {
 		return fmt.Errorf("partition is longer than %d bytes", wire.MaxPartition)
 	}
+	for name, s := range c.Asked {
+		if !slices.Contains(AskedClaims(), name) {
+			return fmt.Errorf("no claim of a request is called %q", name)
+		}
+		if s == "" || len(s) > maxValueBytes || !utf8.ValidString(s) {
+			return fmt.Errorf("%s is empty, longer than %d bytes or no text", name, maxValueBytes)
+		}
+	}
 	return nil
 }
 
@@ -258,7 +270,7 @@ func (c Context) record() (cedar.Record, error) {
 	if err := c.Check(); err != nil {
 		return cedar.Record{}, err
 	}
-	m := make(cedar.RecordMap, 5)
+	m := make(cedar.RecordMap, 5+len(c.Asked))
 	m["time"] = cedar.NewDatetime(c.Time)
 	// Security: a partition that isn't UTF-8 stays as it is. Left out, it would
 	// slip past a forbid that asks for it.
@@ -271,6 +283,9 @@ func (c Context) record() (cedar.Record, error) {
 	}
 	if c.Route != "" {
 		m["route"] = cedar.String(c.Route)
+	}
+	for name, s := range c.Asked {
+		m[cedar.String(name)] = cedar.String(s)
 	}
 	return cedar.NewRecord(m), nil
 }

@@ -81,6 +81,13 @@ type Asked = {
   purpose?: String,       // data, wrap, mac, sign
   reason?: String,        // the caller's own words: proved by nobody
   route?: String,         // how the request came: direct, relay, standing, xks, …
+  // What a door says of the request, as the foreign service told it: as good as
+  // that service's credential.
+  kmsOperation?: String,  // of AWS KMS: Encrypt, Decrypt, ReEncrypt, GenerateDataKey, …
+  kmsViaService?: String, // the AWS service that asked KMS
+  kmsKeyArn?: String,     // the KMS key that stands for this one
+  sourceVpc?: String,     // where AWS says the request came from
+  sourceVpce?: String,    // likewise, the endpoint in it
 };
 
 action "release", "encrypt", "decrypt", "sign", "verify", "wrap", "unwrap", "mac" appliesTo {
@@ -107,6 +114,12 @@ action "audit:read", "state:read" appliesTo {
   context: Asked,
 };
 `
+
+// AskedClaims are the names of what a door may say of a request in
+// [Context.Asked], in alphabetical order. A test holds that the schema has them.
+func AskedClaims() []string {
+	return []string{"kmsKeyArn", "kmsOperation", "kmsViaService", "sourceVpc", "sourceVpce"}
+}
 
 // SchemaHash is the SHA-256 of Schema.
 func SchemaHash() [32]byte { return sha256.Sum256([]byte(Schema)) }

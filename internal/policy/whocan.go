@@ -15,7 +15,7 @@ import (
 type Verdict string
 
 // Verdicts. Yes and No hold for every context; Depends says that context.time,
-// partition, purpose, reason or route decides.
+// partition, purpose, reason, route or what a door says of the request decides.
 const (
 	Yes     Verdict = "yes"
 	No      Verdict = "no"
