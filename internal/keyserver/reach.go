@@ -40,6 +40,9 @@ func (c *Core) Holders() int { return c.holding.Holders() }
 // statement, which says so.
 func (c *Core) Changed() <-chan struct{} { return c.log.Changed() }
 
+// View shows the present state to f, which keeps none of it but what never changes.
+func (c *Core) View(f func(*authority.State)) { c.log.View(f) }
+
 // Statement is a signed epoch statement, at most Options.StatementEvery old.
 func (c *Core) Statement() ([]byte, error) { return c.own.Statement() }
 
