@@ -268,7 +268,7 @@ func (s *State) authorised(in *input, quorum bool) error {
 		return s.need(in.byAdmin && (enough || !quorum), in)
 	case AdminOrServer:
 		if in.byAdmin {
-			return nil
+			return s.need(enough || !quorum, in)
 		}
 		return s.byServer(in)
 	case RecoverQuorum:

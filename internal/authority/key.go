@@ -66,6 +66,11 @@ func (s *State) keyCreate(in input, p *KeyCreate) (change, error) {
 	if err := p.Settings.Check(); err != nil {
 		return refuse("%s", err)
 	}
+	// Security: a server makes keys for callers whom policy permits it, and decides
+	// nothing about them: else it could hand out long leases or exports (T-38).
+	if len(in.admins) == 0 && !p.Settings.Default() {
+		return change{}, fmt.Errorf("%w: a key with settings of its own takes an admin's", members.ErrThreshold)
+	}
 	if s.keys.Named(p.Name) != nil || s.keys.Has(p.ID) {
 		return refuse("a key named %s exists", p.Name)
 	}

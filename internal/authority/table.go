@@ -17,7 +17,7 @@ const (
 	OneAdmin           // one authority key
 	QuorumIfLoose      // one authority key; the threshold if the body loosens something
 	RuledAdmin         // the threshold, or an admin whom an invite rule names for this path
-	AdminOrServer      // one authority key, or a server on an admin's authenticated call
+	AdminOrServer      // one authority key (the threshold if the body loosens something), or a server for a caller whom signed policy permits it
 	RecoverQuorum      // the recovery quorum
 	ServerAlone        // an active server, which executes or narrows
 )
@@ -41,17 +41,18 @@ func Table() map[string]Rule {
 
 		KindInvite:        RuledAdmin,
 		KindKeySettings:   QuorumIfLoose,
-		KindKeyCreate:     OneAdmin,
-		KindKeyRotate:     OneAdmin,
 		KindKeyEnable:     OneAdmin,
 		KindKeyCompromise: OneAdmin,
 		KindConfirm:       OneAdmin,
 
+		KindKeyCreate:    AdminOrServer,
+		KindKeyRotate:    AdminOrServer,
 		KindKeyDisable:   AdminOrServer,
 		KindClientRevoke: AdminOrServer,
 		KindRevokeAll:    AdminOrServer,
 
 		KindKeyVersion: ServerAlone,
+		KindSecret:     ServerAlone,
 		KindEnrolled:   ServerAlone,
 		KindErasure:    ServerAlone,
 		KindReceipt:    ServerAlone,

@@ -81,6 +81,10 @@ func setEndpoint(name string) EndpointSet {
 	return EndpointSet{Endpoint: Endpoint{Name: name, Kind: "xks", Host: name + ".example.com", Keys: []string{"aws/"}}}
 }
 
+func secretAt(name string, revision, version uint64) SecretWritten {
+	return SecretWritten{Name: name, Revision: revision, Slot: wire.Hash{byte(revision)}, Key: keyID(1), Version: version}
+}
+
 func withEndpoint(k *tableKit) { k.do(KindEndpointSet, setEndpoint("door"), k.ann) }
 
 func ordered(k *tableKit) {
@@ -108,6 +112,8 @@ func fixtures() []fixture {
 	tight.Lease, loose.Lease = 60, 7200
 	export := createKey(1, "a")
 	export.Settings.Exportable = true
+	special := createKey(1, "a")
+	special.Settings.Lease = 60
 	newKeys := func(k *tableKit, dan person) members.Keys {
 		return members.Keys{Keys: []members.Key{k.ann.admin(), dan.admin()}, Threshold: 2}
 	}
@@ -126,12 +132,14 @@ func fixtures() []fixture {
 		{KindRevokeAll, "", "AQS", payload(Subject{})},
 		{KindEnableAll, "", "Q", after(func(k *tableKit) { k.do(KindRevokeAll, Subject{}, k.ann) }, Subject{})},
 
-		{KindKeyCreate, "", "AQ", payload(createKey(1, "a"))},
+		{KindKeyCreate, "", "AQS", payload(createKey(1, "a"))},
+		{KindKeyCreate, "with settings of its own", "AQ", payload(special)},
 		{KindKeyCreate, "that can be exported", "Q", payload(export)},
 		{KindKeySettings, "tightening", "AQ", after(withKey, KeySettings{ID: keyID(1), Settings: tight})},
 		{KindKeySettings, "loosening", "Q", after(withKey, KeySettings{ID: keyID(1), Settings: loose})},
-		{KindKeyRotate, "", "AQ", after(withKey, ref)},
+		{KindKeyRotate, "", "AQS", after(withKey, ref)},
 		{KindKeyVersion, "", "S", after(func(k *tableKit) { k.do(KindKeyCreate, createKey(1, "a"), k.ann) }, version(1, 1))},
+		{KindSecret, "", "S", after(withKey, secretAt("a/db", 1, 1))},
 		{KindKeyDisable, "", "AQS", after(withKey, ref)},
 		{KindKeyEnable, "", "AQ", after(func(k *tableKit) { withKey(k); k.do(KindKeyDisable, ref, k.ann) }, ref)},
 		{KindKeyCompromise, "", "AQ", after(withKey, VersionRef{ID: keyID(1), Number: 1})},

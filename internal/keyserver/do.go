@@ -60,14 +60,12 @@ func (c *Core) doWorkload(ctx context.Context, caller *authn.Caller, op Op) (Ans
 			return nil, err
 		}
 		return &UsedAll{all}, nil
-	case *List:
-		return c.list(ctx, caller)
 	case *Certify:
 		if op.Renew != nil {
 			return c.certify(ctx, caller, op)
 		}
 	}
-	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for admins"}
+	return c.doKeys(ctx, caller, op)
 }
 
 // doRecovery serves a holder of the recovery quorum, who comes when no admin's

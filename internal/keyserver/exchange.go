@@ -38,8 +38,8 @@ func (c *Core) answer(ctx context.Context, sealed []byte, types ...string) ([]by
 		return nil, err
 	}
 	defer leave()
-	var outer wire.Sealed
-	if err := wire.Unmarshal(sealed, &outer, wire.MaxSealedSize); err != nil {
+	outer, err := wire.ParseSealed(sealed, wire.MaxSealedSize)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if !slices.Contains(types, outer.Type) {

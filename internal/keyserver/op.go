@@ -64,15 +64,21 @@ type Release struct {
 
 // Use has the server itself use one key for one item.
 type Use struct {
-	Operation string // encrypt, decrypt, sign, verify, mac, verify-mac, public-key
+	// Operation is encrypt or decrypt (a field), seal or open (the raw form, whose
+	// version goes beside it), sign, verify, public-key, mac, verify-mac,
+	// wrapping-key (an RSA key's public half) or unwrap-rsa, or hand-over: the leaf
+	// for purpose wrap itself, which takes what a release takes.
+	Operation string
 	Item      wire.Item
 	Request   wire.Hash // hash of what the door received
 	Index     uint64    // of the item in the request
 	Input     []byte    // plaintext, ciphertext or message
 	Proof     []byte    // signature or MAC to verify
 	Context   []byte    // bound to a ciphertext
-	Scheme    string    // of signatures; "" = the algorithm's default
+	Scheme    string    // of signatures and public-key encryption; "" = the algorithm's default
+	Prehashed bool      // Input is the SHA-256 digest of what is signed
 	Route     string
+	Asked     map[string]string // what the caller's protocol says about the request, as the policy schema names it
 }
 
 // MaxTogether is how many uses one UseAll holds.
@@ -83,6 +89,22 @@ type UseAll struct{ Uses []*Use }
 
 // List asks which keys the caller may use.
 type List struct{}
+
+// Describe asks what a key is; whoever policy permits any use of it may know, also
+// while it is disabled.
+type Describe struct{ Name, Route string }
+
+// CreateKey makes a key with the settings that keys have by default, for a caller
+// whom policy permits key:create.
+type CreateKey struct{ Name, Algorithm, Route string }
+
+// RotateKey orders a key's next version, for a caller whom policy permits
+// key:rotate.
+type RotateKey struct{ Name, Route string }
+
+// RetireKey disables a key at once, for a caller whom policy permits key:retire.
+// Destroying it is for people.
+type RetireKey struct{ Name, Route string }
 
 // Certify records and issues a workload certificate: by invite or renewal.
 type Certify struct {
@@ -129,6 +151,10 @@ func (*Release) op()        {}
 func (*Use) op()            {}
 func (*UseAll) op()         {}
 func (*List) op()           {}
+func (*Describe) op()       {}
+func (*CreateKey) op()      {}
+func (*RotateKey) op()      {}
+func (*RetireKey) op()      {}
 func (*Certify) op()        {}
 func (*Propose) op()        {}
 func (*ReadRecords) op()    {}
@@ -180,6 +206,22 @@ type KeyInfo struct {
 	Operations []string
 }
 
+// Described is a key as somebody sees it who may use it.
+type Described struct {
+	KeyInfo  // Operations: those that policy permits the caller, whatever the key's state
+	Disabled bool
+	Created  time.Time
+	Rotation time.Duration // between versions; 0: only on order
+	Versions []VersionInfo // from the first
+}
+
+// VersionInfo is one version of a key.
+type VersionInfo struct {
+	Number  uint64
+	State   string // wire.StateActive, …
+	Created time.Time
+}
+
 // Certified is the signed answer to an enrolment or renewal.
 type Certified struct{ Signed []byte }
 
@@ -214,6 +256,7 @@ func (*Released) answer()      {}
 func (*Used) answer()          {}
 func (*UsedAll) answer()       {}
 func (*Listed) answer()        {}
+func (*Described) answer()     {}
 func (*Certified) answer()     {}
 func (*Proposed) answer()      {}
 func (*Records) answer()       {}

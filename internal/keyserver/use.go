@@ -74,8 +74,11 @@ func itemOfUse(op *Use) (wire.Item, error) {
 	item := op.Item
 	item.Operations, item.Purpose = []string{action}, purpose
 	var err error
-	if op.Operation == "decrypt" {
+	switch {
+	case op.Operation == "decrypt":
 		err = keywork.FromCiphertext(&item, op.Input)
+	case op.Operation == "open" && item.Version == 0:
+		err = errors.New("which version is to open it isn't said")
 	}
 	if err == nil {
 		err = item.Check()
@@ -101,7 +104,7 @@ func (c *Core) decideUses(ctx context.Context, caller *authn.Caller, uses []aske
 	}
 	tickets := make([]audit.Ticket, 0, len(uses))
 	for i, u := range uses {
-		a := rules.Ask{Now: c.Now(), Route: u.op.Route}
+		a := rules.Ask{Now: c.Now(), Route: u.op.Route, Asked: u.op.Asked, Native: u.op.Operation == "hand-over"}
 		r := f.Rule(set, a, u.item, f.Keys[i])
 		c.policyErrors(r.Errors)
 		leaf := f.Leaf(set, a, u.item, r)
@@ -128,7 +131,7 @@ func (c *Core) act(ctx context.Context, caller *authn.Caller, op *Use, r rules.R
 	var err error
 	out.Output, out.Verified, err = c.worker.Do(ctx, keywork.Task{
 		Operation: op.Operation, Version: executor.VersionOf(r.Key, r.Version), Partition: item.Partition,
-		Input: op.Input, Proof: op.Proof, Context: op.Context, Scheme: op.Scheme,
+		Input: op.Input, Proof: op.Proof, Context: op.Context, Scheme: op.Scheme, Prehashed: op.Prehashed,
 	})
 	if errors.Is(err, keywork.ErrInput) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)

@@ -51,13 +51,13 @@ func (e *Executor) CarryOut(ctx context.Context, body *wire.Body) error {
 		if err := wire.Unmarshal(body.Payload, &p, wire.MaxBody); err != nil {
 			return err
 		}
-		return e.makeVersions(ctx, p.ID)
+		return e.MakeVersions(ctx, p.ID)
 	case authority.KindKeyRotate:
 		var p authority.KeyRef
 		if err := wire.Unmarshal(body.Payload, &p, wire.MaxBody); err != nil {
 			return err
 		}
-		return e.makeVersions(ctx, p.ID)
+		return e.MakeVersions(ctx, p.ID)
 	case authority.KindKeyDestroy:
 		return errors.Join(e.destroyDue(ctx), e.sweepDue(ctx))
 	}
@@ -77,7 +77,7 @@ func (e *Executor) Execute(ctx context.Context) error {
 		}
 	})
 	for _, id := range due {
-		errs = append(errs, e.makeVersions(ctx, id))
+		errs = append(errs, e.MakeVersions(ctx, id))
 	}
 	// The receipt first: a new erasure needs the one of the last.
 	return errors.Join(append(errs, e.receipt(ctx), e.destroyDue(ctx), e.sweepDue(ctx))...)
@@ -104,8 +104,8 @@ func alive(k *authority.Key) bool {
 	})
 }
 
-// makeVersions makes a key's next version until none is due.
-func (e *Executor) makeVersions(ctx context.Context, id wire.KeyID) error {
+// MakeVersions makes a key's next version until none is due.
+func (e *Executor) MakeVersions(ctx context.Context, id wire.KeyID) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for {

@@ -33,7 +33,7 @@ func Named(operation string) (action, purpose string, ok bool) {
 	case "unwrap-rsa":
 		return "unwrap", wire.PurposeWrap, true
 	case "hand-over":
-		return "release", wire.PurposeWrap, true
+		return "unwrap", wire.PurposeWrap, true // and, like every release of a key, "release"
 	case "sign", "verify":
 		return operation, wire.PurposeSign, true
 	case "public-key":

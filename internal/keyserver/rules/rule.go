@@ -19,6 +19,9 @@ type Ask struct {
 	Reason string // the caller's own words
 	Route  string
 	Native bool // a release: action release besides the operations
+	// Asked is what the caller's protocol says about the request, as the policy
+	// schema names it.
+	Asked map[string]string
 }
 
 // Ruling is the decision on one item.

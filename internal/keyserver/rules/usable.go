@@ -68,6 +68,8 @@ func Fits(algorithm string, item wire.Item) bool {
 		return item.Purpose == wire.PurposeData || item.Purpose == wire.PurposeWrap
 	case authority.HMACSHA:
 		return item.Purpose == wire.PurposeMAC
+	case authority.RSA2048, authority.RSA3072, authority.RSA4096:
+		return item.Purpose == wire.PurposeSign || item.Purpose == wire.PurposeWrap
 	}
 	return item.Purpose == wire.PurposeSign
 }
@@ -82,6 +84,8 @@ func OperationsOf(algorithm string) []Operation {
 		return []Operation{{"encrypt", wire.PurposeData}, {"decrypt", wire.PurposeData}, {"wrap", wire.PurposeWrap}, {"unwrap", wire.PurposeWrap}}
 	case authority.HMACSHA:
 		return []Operation{{"mac", wire.PurposeMAC}, {"verify", wire.PurposeMAC}}
+	case authority.RSA2048, authority.RSA3072, authority.RSA4096:
+		return []Operation{{"sign", wire.PurposeSign}, {"verify", wire.PurposeSign}, {"wrap", wire.PurposeWrap}, {"unwrap", wire.PurposeWrap}}
 	}
 	return []Operation{{"sign", wire.PurposeSign}, {"verify", wire.PurposeSign}}
 }
