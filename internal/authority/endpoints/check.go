@@ -15,7 +15,7 @@ import (
 
 // Bounds of an endpoint's fields. Sizes are in bytes.
 const (
-	MaxEndpoints   = 1024 // names, those of removed endpoints included
+	MaxEndpoints   = 1024     // names, those of removed endpoints included
 	MaxSize        = 48 << 10 // of a whole endpoint: all of them fit one part of a snapshot
 	MaxIssuers     = 16
 	MaxCredentials = 32
