@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"claviger/internal/pki/certfile"
 	"claviger/internal/relay"
 )
 
@@ -93,7 +94,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 // check says what a configuration would do, and whether its files are there.
 func (s Streams) check(c config) int {
 	if c.TLS.Certificate != "" {
-		if _, err := openFiles(c.TLS, clk(), s.logger()); err != nil {
+		if _, err := certfile.Open(c.TLS.Certificate, c.TLS.Key, clk(), s.logger()); err != nil {
 			return s.fail(usage, err, "")
 		}
 	}

@@ -5,19 +5,10 @@ package relaycmd
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -27,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"claviger/internal/clock"
 	"claviger/internal/pki/tlscert"
 	"claviger/internal/relay/owncert"
 	"claviger/internal/wire"
@@ -257,82 +247,6 @@ func TestCommandLine(t *testing.T) {
 		code := Main(t.Context(), test.args, Streams{Out: &out, Err: &err})
 		if code != test.code || !strings.Contains(out.text(), test.out) || !strings.Contains(err.text(), test.err) || test.err == "" && err.text() != "" {
 			t.Errorf("%q: %d\n%s%s", test.args, code, out.text(), err.text())
-		}
-	}
-}
-
-// pair writes a certificate for a new key.
-func pair(t *testing.T, dir string) (c tlsConfig, pin wire.Hash) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c = tlsConfig{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
-	write(t, c.Certificate, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	write(t, c.Key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})))
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, owncert.Pin(&tls.Certificate{Leaf: leaf})
-}
-
-// TestCertificateIsReadAgain: a renewed certificate is used without a restart, and
-// a broken one doesn't stop the relay.
-func TestCertificateIsReadAgain(t *testing.T) {
-	dir := t.TempDir()
-	c, first := pair(t, dir)
-	var log output
-	clk := clock.NewManual(time.Unix(1e9, 0))
-	f, err := openFiles(c, clk, slog.New(slog.NewTextHandler(&log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := func() wire.Hash {
-		t.Helper()
-		cert, err := f.get(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return owncert.Pin(cert)
-	}
-	if served() != first {
-		t.Error("another certificate")
-	}
-	write(t, c.Certificate, "half a file")
-	clk.Advance(2 * time.Second)
-	if served() != first || !strings.Contains(log.text(), "stays in use") {
-		t.Errorf("with a broken certificate: %s", log.text())
-	}
-	_, second := pair(t, dir)
-	if err := os.Chtimes(c.Certificate, time.Unix(2e9, 0), time.Unix(2e9, 0)); err != nil { // the file system's clock may be coarse
-		t.Fatal(err)
-	}
-	if served() != first {
-		t.Error("the files are looked at more than once a second")
-	}
-	clk.Advance(2 * time.Second)
-	if served() != second {
-		t.Error("the renewed certificate isn't used")
-	}
-	os.Remove(c.Key)
-	clk.Advance(2 * time.Second)
-	if served() != second {
-		t.Error("without a key file")
-	}
-	for _, bad := range []tlsConfig{{c.Certificate, "/no/key"}, {c.Certificate, c.Certificate}} {
-		if _, err := openFiles(bad, clk, slog.New(slog.DiscardHandler)); err == nil {
-			t.Errorf("%+v was opened", bad)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"unicode"
 
 	"claviger/internal/clock"
+	"claviger/internal/pki/certfile"
 	"claviger/internal/relay"
 	"claviger/internal/relay/natsbus"
 	"claviger/internal/relay/owncert"
@@ -100,12 +101,16 @@ func tlsOf(c config, logger *slog.Logger) (*tls.Config, string, error) {
 		out.Certificates = []tls.Certificate{*cert}
 		return out, owncert.Pin(cert).String(), nil
 	}
-	f, err := openFiles(c.TLS, clk(), logger)
+	f, err := certfile.Open(c.TLS.Certificate, c.TLS.Key, clk(), logger)
 	if err != nil {
 		return nil, "", err
 	}
-	out.GetCertificate = f.get
-	return out, owncert.Pin(f.current).String(), nil
+	out.GetCertificate = f.Get
+	current, err := f.Get(nil)
+	if err != nil {
+		return nil, "", err
+	}
+	return out, owncert.Pin(current).String(), nil
 }
 
 // serve runs the three listeners; when one fails, all end.

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package relaycmd
+// Package certfile is a server's TLS certificate in two PEM files, which is read
+// again when they change: a renewal takes no restart. [Open] fails on files that
+// can't be used; later ones that can't leave the certificate before in use.
+package certfile
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,12 +16,11 @@ import (
 	"time"
 
 	"claviger/internal/clock"
-	"claviger/internal/relay/owncert"
 )
 
-// files is a certificate that is read again when its files change, at most once a
-// second. One that can't be read leaves the one before in use.
-type files struct {
+// Files is a certificate that is read again when its files change; they are looked
+// at once a second at most. It is safe for concurrent use.
+type Files struct {
 	certificate, key string
 	clock            clock.Clock
 	logger           *slog.Logger
@@ -33,8 +37,9 @@ type stamp struct {
 	size int64
 }
 
-func openFiles(c tlsConfig, clk clock.Clock, logger *slog.Logger) (*files, error) {
-	f := &files{certificate: c.Certificate, key: c.Key, clock: clk, logger: logger}
+// Open reads a certificate, the leaf first, and its key.
+func Open(certificate, key string, clk clock.Clock, logger *slog.Logger) (*Files, error) {
+	f := &Files{certificate: certificate, key: key, clock: clk, logger: logger}
 	var err error
 	if f.stamp, err = f.look(); err != nil {
 		return nil, err
@@ -43,7 +48,7 @@ func openFiles(c tlsConfig, clk clock.Clock, logger *slog.Logger) (*files, error
 	return f, err
 }
 
-func (f *files) look() (out [2]stamp, err error) {
+func (f *Files) look() (out [2]stamp, err error) {
 	for i, path := range []string{f.certificate, f.key} {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -54,7 +59,7 @@ func (f *files) look() (out [2]stamp, err error) {
 	return out, nil
 }
 
-func (f *files) load() (*tls.Certificate, error) {
+func (f *Files) load() (*tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(f.certificate, f.key)
 	if err != nil {
 		return nil, fmt.Errorf("read TLS certificate: %w", err)
@@ -62,8 +67,8 @@ func (f *files) load() (*tls.Certificate, error) {
 	return &cert, nil
 }
 
-// get returns the certificate for one handshake.
-func (f *files) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Get returns the certificate for a handshake now: a tls.Config's GetCertificate.
+func (f *Files) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.clock.Boot()
@@ -84,6 +89,12 @@ func (f *files) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return f.current, nil
 	}
 	f.current, f.stamp = cert, stamp
-	f.logger.Info("TLS certificate read again", "pin", owncert.Pin(cert).String())
+	f.logger.Info("TLS certificate read again", "pin", Pin(cert))
 	return cert, nil
+}
+
+// Pin is the SHA-256 of the certificate's public key, in hexadecimal.
+func Pin(cert *tls.Certificate) string {
+	sum := sha256.Sum256(cert.Leaf.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
 }
