@@ -96,6 +96,11 @@ type Leaf struct {
 	Of         Position    // of an outcome: its decision. The zero position elsewhere
 	Count      uint64      // of refusals
 	Previous   End         // of a start
+
+	// Record is the attribute record that the decision used, if the caller has one
+	// (package attributes). It is not of the leaf: Enter stores it as a blob unless
+	// the log has it, and names it in Attributes.
+	Record []byte `cbor:"-"`
 }
 
 // Allowed reports whether the leaf records a permission.

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
+	"claviger/internal/audit/attributes"
 	"claviger/internal/clock"
 	"claviger/internal/wire"
 )
@@ -165,6 +167,9 @@ func (l *Log) Enter(leaf Leaf) (Position, Ticket, error) {
 	if leaf.Kind == Start || leaf.Kind == Stop {
 		return Position{}, Ticket{}, fmt.Errorf("%w: a log writes start and stop itself", ErrLeaf)
 	}
+	if len(leaf.Record) > attributes.MaxRecord {
+		return Position{}, Ticket{}, fmt.Errorf("%w: attribute record of %d bytes", ErrLeaf, len(leaf.Record))
+	}
 	leaf = l.stamp(leaf)
 	body, err := leaf.encode()
 	if err != nil {
@@ -182,12 +187,15 @@ func (l *Log) stamp(leaf Leaf) Leaf {
 	if leaf.Time == 0 {
 		leaf.Time = l.o.Clock.Now().UnixMilli()
 	}
+	if len(leaf.Record) > 0 {
+		leaf.Attributes = append(slices.Clip(leaf.Attributes), sha256.Sum256(leaf.Record))
+	}
 	return leaf
 }
 
 // queue gives an encoded leaf its place. l.mu is held.
 func (l *Log) queue(leaf *Leaf, body []byte, hash wire.Hash) (Position, Ticket, error) {
-	if err := l.admit(len(body)); err != nil {
+	if err := l.admit(len(body) + len(leaf.Record)); err != nil {
 		return Position{}, Ticket{}, err
 	}
 	if err := l.carry(leaf); err != nil {
@@ -284,6 +292,10 @@ func (l *Log) carry(leaf *Leaf) error {
 	var failed error
 	leaf.blobs(func(h wire.Hash) {
 		if l.blobs[h] != nil || failed != nil {
+			return
+		}
+		if len(leaf.Record) > 0 && h == sha256.Sum256(leaf.Record) {
+			l.addBlob(h, leaf.Record)
 			return
 		}
 		old := l.older[h]
