@@ -105,6 +105,9 @@ func (c *Core) doAdmin(ctx context.Context, caller *authn.Caller, op Op) (Answer
 	if p, ok := op.(*Propose); ok {
 		return c.doPropose(ctx, caller, p)
 	}
+	if p, ok := op.(*PutMaterial); ok {
+		return c.putMaterial(ctx, caller, p)
+	}
 	if _, ok := op.(*MakeBackup); ok && caller.ReadOnly {
 		return nil, &Denial{Caller: caller.ID, Operation: "make a backup", Key: "a session key", Reason: "sign with the authority key"}
 	}

@@ -86,7 +86,7 @@ func (c *Core) run(ctx context.Context) {
 		case <-minute.C:
 			err = c.execute(ctx)
 		case <-hour.C:
-			err = c.anchor(ctx)
+			err = errors.Join(c.anchor(ctx), c.materials().Sweep(ctx))
 		case <-sweep.C:
 			c.holding.Sweep()
 			c.hearsay.Look(ctx)
