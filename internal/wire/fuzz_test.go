@@ -4,6 +4,8 @@ package wire_test
 
 import (
 	"bytes"
+	"encoding/hex"
+	"errors"
 	"testing"
 
 	"claviger/internal/wire"
@@ -53,6 +55,41 @@ func FuzzAck(f *testing.F)            { fuzzMessage(f, "acknowledgement") }
 func FuzzDelivery(f *testing.F)       { fuzzMessage(f, "delivery") }
 func FuzzTrouble(f *testing.F)        { fuzzMessage(f, "trouble") }
 func FuzzSealed(f *testing.F)         { fuzzMessage(f, "sealed") }
+
+// FuzzParseSealed: the quick reader takes and refuses what the general one does,
+// and reads the same.
+func FuzzParseSealed(f *testing.F) {
+	for _, n := range []int{0, 1, 23, 24, 255, 256, 65535, 65536} {
+		f.Add(wire.Marshal(wire.Sealed{Type: "t", Enc: pattern(1, n), CT: pattern(2, 40)}))
+	}
+	good := wire.Marshal(wire.Sealed{Type: wire.TypeAck, Enc: pattern(1, 30), CT: pattern(2, 40)})
+	for _, variants := range others(good) {
+		for _, v := range variants {
+			f.Add(v)
+		}
+	}
+	for _, odd := range []string{"83606040", "83604040", "8361ff4040", "83607f41ffff40", "8360f640", "83604080", "84604040", "826040", "83605f40ff40", "8360580040", "8360590017", "83605bffffffffffffffff40", "9803604040", "836040400000"} {
+		data, err := hex.DecodeString(odd)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		const limit = 100_000
+		got, err := wire.ParseSealed(data, limit)
+		var want wire.Sealed
+		if wanted := wire.Unmarshal(data, &want, limit); (err == nil) != (wanted == nil) {
+			t.Fatalf("%x: %v, the general reader says %v", data, err, wanted)
+		}
+		if err == nil && (got.Type != want.Type || !bytes.Equal(got.Enc, want.Enc) || !bytes.Equal(got.CT, want.CT)) {
+			t.Fatalf("%x: read as %+v, is %+v", data, got, want)
+		}
+		if err != nil && !errors.Is(err, wire.ErrMalformed) {
+			t.Fatal(err)
+		}
+	})
+}
 
 // FuzzSigned parses any bytes as a signed message and verifies them with a key
 // that has signed only one.

@@ -92,8 +92,8 @@ func (k *Key) Public() []byte { return k.public }
 // Open opens a sealed message of the given type, of at most limit bytes, that
 // was sealed with the same info, and takes off padding.
 func (k *Key) Open(typ string, info Hash, message []byte, limit int) ([]byte, error) {
-	var outer Sealed
-	if err := Unmarshal(message, &outer, limit); err != nil {
+	outer, err := ParseSealed(message, limit)
+	if err != nil {
 		return nil, err
 	}
 	if outer.Type != typ || len(outer.Enc) != encSize {

@@ -36,8 +36,8 @@ func (v voice) Introduction() ([]byte, error) {
 // Answer answers a sealed message of any type that clients send. There are no
 // routes where it comes from, and no credential but what it proves itself.
 func (v voice) Answer(ctx context.Context, sealed []byte) ([]byte, error) {
-	var outer wire.Sealed
-	if err := wire.Unmarshal(sealed, &outer, wire.MaxSealedSize); err != nil {
+	outer, err := wire.ParseSealed(sealed, wire.MaxSealedSize)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", keyserver.ErrMalformed, err)
 	}
 	if outer.Type == wire.TypeEnroll {

@@ -13,8 +13,8 @@ const MaxType = 64
 
 // SealedType reads the outer type of a sealed message; false if it is none.
 func SealedType(message []byte) (string, bool) {
-	var outer wire.Sealed
-	if wire.Unmarshal(message, &outer, wire.MaxSealedSize) != nil || !printable(outer.Type) {
+	outer, err := wire.ParseSealed(message, wire.MaxSealedSize)
+	if err != nil || !printable(outer.Type) {
 		return "", false
 	}
 	return outer.Type, true
