@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"claviger/internal/authority/endpoints"
+	"claviger/internal/authority/secretring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -75,6 +76,8 @@ func Object(payload any) string {
 		return endpoints.Object(p.Name)
 	case EndpointRef:
 		return endpoints.Object(p.Name)
+	case SecretWritten:
+		return secretring.Object(p.Name)
 	case Erasure:
 		return "erasure"
 	}

@@ -38,6 +38,7 @@ func replay(records []wire.Opened) *State {
 func clone(s *State) *State {
 	c := *s
 	c.keys, c.clients, c.invites = s.keys.Clone(), maps.Clone(s.clients), s.invites.Clone()
+	c.secrets = s.secrets.Clone()
 	c.endpoints, c.anchors, c.receipts = s.endpoints.Clone(), maps.Clone(s.anchors), maps.Clone(s.receipts)
 	c.confirmed, c.applied, c.objects = maps.Clone(s.confirmed), maps.Clone(s.applied), maps.Clone(s.objects)
 	c.Announced, c.joinedIn = maps.Clone(s.Announced), maps.Clone(s.joinedIn)

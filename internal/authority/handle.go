@@ -10,6 +10,7 @@ import (
 	"claviger/internal/authority/endpoints"
 	"claviger/internal/authority/invites"
 	"claviger/internal/authority/revoked"
+	"claviger/internal/authority/secretring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -23,6 +24,8 @@ func (s *State) handle(in input, namer RevocationNamer) (change, error) {
 		return s.endpoint(in)
 	}
 	switch in.body.Kind {
+	case KindSecret:
+		return s.secretWritten(in)
 	case KindConfirm:
 		return on(in, s.firstSignature)
 	case KindPolicy:
@@ -238,6 +241,15 @@ func (s *State) endpoint(in input) (change, error) {
 		return refuse("%w", err)
 	}
 	return change{object: endpoints.Object(ch.Name), quorum: ch.Quorum, apply: ch.Apply}, nil
+}
+
+// secretWritten does what package secretring makes of a body.
+func (s *State) secretWritten(in input) (change, error) {
+	name, apply, err := s.secrets.Plan(in.body.Payload, in.link, s.keys.Get)
+	if err != nil {
+		return refuse("%w", err)
+	}
+	return change{object: secretring.Object(name), apply: apply}, nil
 }
 
 // enrolled records a certificate. An invite works once, on any number of

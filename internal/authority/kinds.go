@@ -6,6 +6,7 @@ import (
 	"claviger/internal/authority/endpoints"
 	"claviger/internal/authority/invites"
 	"claviger/internal/authority/keyring"
+	"claviger/internal/authority/secretring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -37,14 +38,15 @@ const (
 	KindAnchor        = "audit.anchor"           // payload Anchor
 	KindRecoverBegin  = members.KindRecoverBegin // payload members.Keys
 
-	KindEndpointSet     = endpoints.KindSet     // payload EndpointSet
-	KindEndpointDisable = endpoints.KindDisable // payload EndpointDisable
-	KindEndpointEnable  = endpoints.KindEnable  // payload EndpointRef
-	KindEndpointRemove  = endpoints.KindRemove  // payload EndpointRef
+	KindEndpointSet     = endpoints.KindSet      // payload EndpointSet
+	KindEndpointDisable = endpoints.KindDisable  // payload EndpointDisable
+	KindEndpointEnable  = endpoints.KindEnable   // payload EndpointRef
+	KindEndpointRemove  = endpoints.KindRemove   // payload EndpointRef
+	KindSecret          = secretring.KindWritten // payload SecretWritten
 )
 
-// What the packages below hold of keys, invites and endpoints, for who reads the
-// log and writes to it.
+// What the packages below hold of keys, invites, endpoints and secrets, for who reads
+// the log and writes to it.
 type (
 	// Key is a key with its versions.
 	Key = keyring.Key
@@ -56,6 +58,16 @@ type (
 	Tag = keyring.Tag
 	// KeyVersion is a server's record of a new version: payload of KindKeyVersion.
 	KeyVersion = keyring.KeyVersion
+	// KeyCreate makes a key; its first version follows in a record of a server.
+	KeyCreate = keyring.Create
+	// KeySettings replaces a key's settings.
+	KeySettings = keyring.SetSettings
+	// KeyRef names a key.
+	KeyRef = keyring.Ref
+	// VersionRef names a version.
+	VersionRef = keyring.VersionRef
+	// Destroy orders the destruction of versions.
+	Destroy = keyring.Destroy
 
 	// InviteRule lets one admin invite under a path without a quorum.
 	InviteRule = invites.Rule
@@ -76,6 +88,10 @@ type (
 	EndpointSet     = endpoints.Set
 	EndpointDisable = endpoints.Disable
 	EndpointRef     = endpoints.Ref
+	// Secret is what the log says of a versioned secret.
+	Secret = secretring.Secret
+	// SecretWritten is a server's record of a change: payload of KindSecret.
+	SecretWritten = secretring.Written
 )
 
 // Algorithms of keys, bounds and defaults of their settings.
@@ -126,50 +142,6 @@ type Enrolled struct {
 type Subject struct {
 	_      struct{} `cbor:",toarray"`
 	Client string
-	Reason string
-}
-
-// KeyCreate makes a key; its first version follows in a record of a server.
-type KeyCreate struct {
-	_          struct{} `cbor:",toarray"`
-	ID         wire.KeyID
-	Name       string
-	Algorithm  string
-	Settings   Settings
-	Revocation wire.RevocationID // random
-	Reason     string
-}
-
-// KeySettings replaces a key's settings.
-type KeySettings struct {
-	_        struct{} `cbor:",toarray"`
-	ID       wire.KeyID
-	Settings Settings
-	Reason   string
-}
-
-// KeyRef names a key.
-type KeyRef struct {
-	_      struct{} `cbor:",toarray"`
-	ID     wire.KeyID
-	Reason string
-}
-
-// VersionRef names a version.
-type VersionRef struct {
-	_      struct{} `cbor:",toarray"`
-	ID     wire.KeyID
-	Number uint64
-	Reason string
-}
-
-// Destroy orders the destruction of a version, or of all versions of a key
-// (Number 0), at the earliest Wait seconds after the order's record.
-type Destroy struct {
-	_      struct{} `cbor:",toarray"`
-	ID     wire.KeyID
-	Number uint64
-	Wait   uint64
 	Reason string
 }
 

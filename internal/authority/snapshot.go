@@ -10,6 +10,7 @@ import (
 	"claviger/internal/authority/ahead"
 	"claviger/internal/authority/keyring"
 	"claviger/internal/authority/revoked"
+	"claviger/internal/authority/secretring"
 	"claviger/internal/authority/snapshot"
 	"claviger/internal/members"
 	"claviger/internal/wire"
@@ -31,6 +32,7 @@ func (s *State) sections(domain wire.DomainID) []snapshot.Section {
 				return members.Verify(chain, domain)
 			}, func(m *members.State) error { s.Members = m; return nil }),
 		snapshot.Packed("keys", func() iter.Seq[[]byte] { return s.keys.Rows().Parts(keysPart) }, keyring.Split, s.keys.Add),
+		secretring.Section(&s.secrets), snapshot.Value("secrets floor", &s.secrets.Floor),
 		snapshot.Value("epoch", &s.Epoch), snapshot.Value("head", &s.Head), snapshot.Value("time", &s.Time),
 		snapshot.Value("policy", &s.Policy), snapshot.List("voids", &s.Voids), snapshot.Value("erasure", &s.Erasure),
 		snapshot.Value("switch", &s.Switch), snapshot.Value("domain revoked", &s.Revoked),

@@ -11,6 +11,7 @@ import (
 	"claviger/internal/authority/invites"
 	"claviger/internal/authority/keyring"
 	"claviger/internal/authority/revoked"
+	"claviger/internal/authority/secretring"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -35,6 +36,7 @@ type State struct {
 	clients   map[string]*Client
 	invites   invites.Book
 	endpoints endpoints.Registry
+	secrets   secretring.Ring
 	backups   []Backup
 	anchors   map[wire.ServerID]wire.Checkpoint
 	receipts  map[wire.ServerID]Receipt
@@ -122,6 +124,9 @@ func (s *State) Endpoint(name string) *EndpointState { return s.endpoints.Get(na
 
 // Endpoints yields every endpoint, removed ones too, in the order of names.
 func (s *State) Endpoints() iter.Seq[*EndpointState] { return s.endpoints.All() }
+
+// Secrets are the versioned secrets, to be read under the Log's lock.
+func (s *State) Secrets() *secretring.Ring { return &s.secrets }
 
 // EndpointAt returns the endpoint that answers under a host, nil without one.
 func (s *State) EndpointAt(host string) *EndpointState { return s.endpoints.At(host) }
