@@ -31,7 +31,7 @@
 //
 // Whoever reaches the port is a stranger: connections, headers, bodies, their
 // memory and their time are bounded before a credential is looked at, and requests
-// of each endpoint besides (T-31, T-32). Client certificates are demanded in the
+// of each endpoint besides (T-56, T-62). Client certificates are demanded in the
 // handshake under the Host of an endpoint that wants them, and asked about again
 // per request, so that no other Host or path leads around them. Errors say what
 // the caller did wrong and nothing else; logs have no body, and no header but the

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+
+	"claviger/internal/authority"
+	"claviger/internal/keyserver"
+)
+
+// place is where a request arrives.
+type place struct {
+	*mounted
+	below string // what of the path stands before the door's own: "" or /NAME
+}
+
+// find looks a request's endpoint up in the present state. It fails with
+// ErrNotFound, or with why there is no state.
+func (s *Server) find(r *http.Request) (*place, error) {
+	// Security: two spellings of one path could name one door here and another to
+	// whoever guards the port.
+	if p := r.URL.Path; p == "" || p[0] != '/' || path.Clean(p) != strings.TrimSuffix(p, "/") && p != "/" {
+		return nil, ErrNotFound
+	}
+	var at *place
+	err := s.o.Keys.With(r.Context(), func(_ context.Context, c *keyserver.Core) (err error) {
+		var e *authority.EndpointState
+		var below string
+		c.View(func(st *authority.State) { e, below = s.locate(st, r) })
+		if e == nil {
+			return ErrNotFound
+		}
+		m, err := s.mount(e)
+		at = &place{m, below}
+		return err
+	})
+	if errors.Is(err, keyserver.ErrSealed) {
+		return s.findSealed(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return at, nil
+}
+
+// locate says which endpoint a request is for, nil for none, and what of the path
+// named it.
+func (s *Server) locate(st *authority.State, r *http.Request) (e *authority.EndpointState, below string) {
+	if e = st.EndpointAt(hostname(r.Host)); e != nil {
+		return present(e), ""
+	}
+	name, _, _ := strings.Cut(r.URL.Path[1:], "/")
+	if e = st.Endpoint(name); e != nil {
+		return present(e), "/" + name
+	}
+	for _, kind := range s.o.Kinds {
+		if kind.Root == nil {
+			continue
+		}
+		if name, mine := kind.Root(r); mine {
+			return present(chosen(st, kind.Name, name)), ""
+		}
+	}
+	return nil, ""
+}
+
+// chosen is the endpoint of a kind with a name, or the only one of it.
+func chosen(st *authority.State, kind, name string) *authority.EndpointState {
+	if name != "" {
+		if e := st.Endpoint(name); e != nil && e.Kind == kind {
+			return e
+		}
+		return nil
+	}
+	var only *authority.EndpointState
+	for e := range st.Endpoints() {
+		if e.Kind != kind || e.Removed {
+			continue
+		}
+		if only != nil {
+			return nil
+		}
+		only = e
+	}
+	return only
+}
+
+func present(e *authority.EndpointState) *authority.EndpointState {
+	if e == nil || e.Removed {
+		return nil
+	}
+	return e
+}
+
+// findSealed finds a door that was open before the server was sealed, to say so in
+// its protocol. It handles nothing.
+func (s *Server) findSealed(r *http.Request) (*place, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		// What the doors remember, credentials before all, goes with the root.
+		s.closed = true
+		for name, m := range s.doors {
+			if again, err := s.open(m.kind, m.state); err == nil {
+				s.doors[name] = again
+			} else {
+				delete(s.doors, name)
+			}
+		}
+	}
+	host := hostname(r.Host)
+	name, _, _ := strings.Cut(r.URL.Path[1:], "/")
+	if m := s.doors[name]; m != nil {
+		return &place{m, "/" + name}, nil
+	}
+	for _, m := range s.doors {
+		if host != "" && m.state.Host == host {
+			return &place{m, ""}, nil
+		}
+		if m.kind.Root != nil {
+			if name, mine := m.kind.Root(r); mine && (name == "" || name == m.state.Name) {
+				return &place{m, ""}, nil
+			}
+		}
+	}
+	return nil, keyserver.ErrSealed
+}
+
+// hostname is the name in a Host header as records have it.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
