@@ -49,6 +49,7 @@ func plenty(k *kit) {
 	k.do(KindRecoverBegin, recoveryKeys(k, newPerson("eve")), k.rex, k.rio)
 	k.do(KindKeyCreate, createKey(2, "b"), k.ann)
 	k.do(KindKeyVersion, version2(2, 1, 1), k.s1)
+	k.do(KindKeySettings, KeySettings{ID: keyID(2), Settings: createKey(2, "b").Settings}, k.ann)
 	k.do(KindKeyDestroy, Destroy{ID: keyID(2), Number: 1, Wait: 3600}, k.ann, k.bob)
 	k.do(KindInvite, Invite{ID: wire.BodyID{8}, Client: client("ci/y"), Key: make([]byte, 32), Expires: k.clock.Now().Add(time.Hour).UnixMilli()}, k.cyd)
 	k.do(KindKeyDisable, KeyRef{ID: keyID(1)}, k.ann)

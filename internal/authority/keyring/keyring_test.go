@@ -315,3 +315,45 @@ func BenchmarkRing(b *testing.B) {
 		}
 	})
 }
+
+// TestLongestLease: what is kept as keys come and change is what all the keys say,
+// in a clone and in a ring of a snapshot too.
+func TestLongestLease(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	r, now := New(), int64(1_000_000_000)
+	for i := range 400 {
+		k := r.Get(wire.KeyID{byte(rng.IntN(20))})
+		if k == nil {
+			k = filled(t, uint64(i)*1000)
+			k.ID, k.Name, k.LeaseEnds = wire.KeyID{byte(rng.IntN(20))}, fmt.Sprint(i), 0
+			if have := r.Get(k.ID); have != nil {
+				k.Name = have.Name
+			}
+		} else {
+			k.LeaseEnds = max(k.LeaseEnds, now+int64(k.Settings.Lease)*1000)
+		}
+		k.Settings.Lease = uint64(rng.IntN(6) * DefaultLease / 2)
+		r.Put(k)
+		now += int64(rng.IntN(DefaultLease * 1000))
+		var joined []byte
+		for part := range r.Rows().Parts(1000) {
+			joined = append(joined, part...)
+		}
+		rows, err := Split(joined)
+		again := New()
+		if err = errors.Join(err, again.Add(rows)); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []int64{now, now + 3*DefaultLease*1000} {
+			want := uint64(DefaultLease)
+			for k := range r.Scan() {
+				want = max(want, k.LeaseOut(at))
+			}
+			for _, ring := range []*Ring{r, r.Clone(), again} {
+				if got := ring.LongestLease(at); got != want {
+					t.Fatalf("after %d changes: %d, the keys say %d", i, got, want)
+				}
+			}
+		}
+	}
+}

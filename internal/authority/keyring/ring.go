@@ -17,17 +17,30 @@ import (
 type Ring struct {
 	rows  map[wire.KeyID]string
 	names map[string]wire.KeyID // each name lies in its key's row
+
+	// What LongestLease says is kept, so that a revocation, which holds up
+	// everybody, doesn't look at every key.
+	leases map[uint64]int // how many keys have settings with a lease
+	ends   int64          // the latest Key.LeaseEnds; no key goes, and none's gets earlier
 }
 
 // New returns an empty Ring.
 func New() *Ring {
-	return &Ring{rows: map[wire.KeyID]string{}, names: map[string]wire.KeyID{}}
+	return &Ring{rows: map[wire.KeyID]string{}, names: map[string]wire.KeyID{}, leases: map[uint64]int{}}
 }
 
 // Put adds a key, or replaces the one with its id. A key never changes its name.
 func (r *Ring) Put(k *Key) { r.put(rowOf(k)) }
 
 func (r *Ring) put(row Row) {
+	if old, ok := r.rows[row.id]; ok {
+		lease := leaseIn(old)
+		if r.leases[lease]--; r.leases[lease] == 0 {
+			delete(r.leases, lease)
+		}
+	}
+	r.leases[row.lease]++
+	r.ends = max(r.ends, row.ends)
 	r.rows[row.id] = row.data
 	r.names[row.name] = row.id // assigns the name anew, so that the old row can go
 }
@@ -38,7 +51,7 @@ func rowOf(k *Key) Row {
 	u.array(keyElements)
 	var id wire.KeyID
 	u.bytes(id[:])
-	return Row{id: id, name: u.text(), data: data}
+	return Row{id: id, name: u.text(), data: data, lease: k.Settings.Lease, ends: k.LeaseEnds}
 }
 
 // Get returns the key with this id, nil without one.
@@ -120,21 +133,25 @@ func (r *Ring) Update(edit func(*Key) (changed bool)) {
 // LongestLease is the longest lease, in seconds from now on (Unix milliseconds),
 // that any key may be out for.
 func (r *Ring) LongestLease(now int64) uint64 {
-	longest := uint64(DefaultLease)
-	for k := range r.Scan() {
-		longest = max(longest, k.LeaseOut(now))
+	longest := (&Key{LeaseEnds: r.ends, Settings: Settings{Lease: DefaultLease}}).LeaseOut(now)
+	for lease := range r.leases {
+		longest = max(longest, lease)
 	}
 	return longest
 }
 
 // Clone returns a Ring of its own with the same keys.
-func (r *Ring) Clone() *Ring { return &Ring{maps.Clone(r.rows), maps.Clone(r.names)} }
+func (r *Ring) Clone() *Ring {
+	return &Ring{maps.Clone(r.rows), maps.Clone(r.names), maps.Clone(r.leases), r.ends}
+}
 
 // Row is a packed key.
 type Row struct {
-	id   wire.KeyID
-	name string
-	data string
+	id    wire.KeyID
+	name  string
+	data  string
+	lease uint64 // Settings.Lease
+	ends  int64  // LeaseEnds
 }
 
 // Rows are packed keys.
@@ -190,7 +207,7 @@ func Split(joined []byte) ([]Row, error) {
 		if u.key(&k); u.bad {
 			return nil, fmt.Errorf("%w: key", u.malformed())
 		}
-		out = append(out, Row{k.ID, k.Name, whole[:len(whole)-len(u.in)]})
+		out = append(out, Row{k.ID, k.Name, whole[:len(whole)-len(u.in)], k.Settings.Lease, k.LeaseEnds})
 	}
 	return out, nil
 }

@@ -94,6 +94,19 @@ func (u *unpacker) key(k *Key) {
 	}
 }
 
+// leaseIn is the Settings.Lease of a row of a Ring.
+func leaseIn(row string) uint64 {
+	u := unpacker{in: row}
+	u.array(keyElements)
+	var id [16]byte
+	u.bytes(id[:])
+	u.text() // name
+	u.text() // algorithm
+	u.array(settingsElements)
+	u.uint() // rotation
+	return u.uint()
+}
+
 func (u *unpacker) settings(v *Settings) {
 	u.array(settingsElements)
 	v.Rotation, v.Lease, v.Staleness = u.uint(), u.uint(), u.uint()
