@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -131,6 +132,25 @@ func (b *Budget) Due(all bool) []Refused {
 	b.due = nil
 	return due
 }
+
+// Write turns what is due into counting leaves of a log, and waits until they are
+// durable.
+func (b *Budget) Write(log *Log, all bool) error {
+	var errs []error
+	for _, r := range b.Due(all) {
+		_, ticket, err := log.Enter(r.Leaf())
+		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), writeWithin)
+			err = ticket.Wait(ctx)
+			cancel()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// writeWithin is how long one counting leaf may take to become durable.
+const writeWithin = 5 * time.Second
 
 func (b *Budget) sweep(now time.Duration, all bool) {
 	for caller, s := range b.active {

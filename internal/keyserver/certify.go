@@ -15,9 +15,7 @@ import (
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/keyserver/rules"
-	"claviger/internal/members"
 	"claviger/internal/pki/ca"
-	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
 
@@ -145,29 +143,4 @@ func (c *Core) certAnswer(req certRequest, chain [][]byte, refusal string) (Answ
 	c.holding.Answered(a.Epoch, a.Issued)
 	signed, err := wire.Sign(wire.TypeEnrolled, wire.Marshal(a), c.signer)
 	return &Certified{signed}, err
-}
-
-// vet refuses bodies whose payload the fold can't judge but this server can:
-// policies are strictly validated before they are kept, and trust anchors must
-// load.
-func (c *Core) vet(body *wire.Body) error {
-	switch body.Kind {
-	case authority.KindPolicy:
-		var p authority.Policy
-		if err := wire.Unmarshal(body.Payload, &p, wire.MaxBody); err != nil {
-			return fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
-		if _, err := policy.Parse(p.Source); err != nil {
-			return fmt.Errorf("%w: %w", ErrRefused, err)
-		}
-	case members.KindAnchors:
-		var a members.Anchors
-		if err := wire.Unmarshal(body.Payload, &a, wire.MaxBody); err != nil {
-			return fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
-		if err := c.anchors.Vet(c.Members().Genesis.Name, a); err != nil {
-			return fmt.Errorf("%w: %w", ErrRefused, err)
-		}
-	}
-	return nil
 }

@@ -219,7 +219,7 @@ func (c *Core) close(ctx context.Context) error {
 	c.closed.Store(true)
 	var errs []error
 	if c.audit != nil {
-		errs = append(errs, c.writeBudget(true), c.anchor(ctx), c.audit.Close())
+		errs = append(errs, c.budget.Write(c.audit, true), c.anchor(ctx), c.audit.Close())
 	}
 	if c.worker != nil {
 		c.worker.Forget()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"claviger/internal/audit"
 	"claviger/internal/authn"
@@ -213,7 +212,7 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 	if _, known := authority.Table()[body.Kind]; !known {
 		return nil, fmt.Errorf("%w: this server knows no kind %.40q; it may be older than your program", ErrMalformed, body.Kind)
 	}
-	if err := c.vet(body); err != nil {
+	if err := c.vet(ctx, body); err != nil {
 		return nil, err
 	}
 	leaf := c.leaf(caller, audit.Decision, body.Kind)
@@ -288,13 +287,7 @@ func (c *Core) readRecords(ctx context.Context, from uint64) ([]wire.Opened, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	size := 0
-	for i, r := range records {
-		if size += len(r.Entry) + 256; size > maxPage && i > 0 {
-			return records[:i], nil
-		}
-	}
-	return records, nil
+	return wire.Page(records, maxPage), nil
 }
 
 func (c *Core) readPending(ctx context.Context, caller *authn.Caller) (Answer, error) {
@@ -327,19 +320,4 @@ func (c *Core) readAudit(op *ReadAudit) (Answer, error) {
 		out.Entries = append(out.Entries, e)
 	}
 	return out, nil
-}
-
-// writeBudget turns refusals beyond the budget into counting leaves.
-func (c *Core) writeBudget(all bool) error {
-	var errs []error
-	for _, r := range c.budget.Due(all) {
-		_, ticket, err := c.audit.Enter(r.Leaf())
-		if err == nil {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			err = ticket.Wait(ctx)
-			cancel()
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }

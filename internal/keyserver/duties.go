@@ -5,6 +5,7 @@ package keyserver
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"claviger/internal/audit"
@@ -22,17 +23,11 @@ func (c *Core) execute(ctx context.Context) error {
 	if c.hearsay.Err() == nil { // else nothing more is built on this log
 		err = c.exec.Execute(ctx)
 	}
-	return errors.Join(err, c.own.Refresh(), c.writeBudget(false))
+	return errors.Join(err, c.own.Refresh(), c.budget.Write(c.audit, false))
 }
 
-func (c *Core) allKeys() []*authority.Key {
-	var out []*authority.Key
-	c.log.View(func(s *authority.State) {
-		out = make([]*authority.Key, 0, s.KeyCount())
-		for k := range s.Keys() {
-			out = append(out, k)
-		}
-	})
+func (c *Core) allKeys() (out []*authority.Key) {
+	c.log.View(func(s *authority.State) { out = slices.AppendSeq(make([]*authority.Key, 0, s.KeyCount()), s.Keys()) })
 	return out
 }
 
@@ -45,12 +40,7 @@ func (c *Core) anchor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var have wire.Checkpoint
-	c.log.View(func(s *authority.State) { have, _ = s.Anchor(c.id) })
-	if cp.Checkpoint == have || cp.Size == 0 {
-		return nil
-	}
-	return c.ledger.Append(ctx, authority.KindAnchor, authority.Anchor{Server: c.id, Checkpoint: cp.Checkpoint})
+	return c.ledger.Anchor(ctx, c.id, cp.Checkpoint)
 }
 
 // sweepEvery is how often it is looked who has gone dark by itself.

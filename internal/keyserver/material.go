@@ -10,15 +10,15 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/keyserver/material"
+	"claviger/internal/keyserver/vetting"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
 
-// PutMaterial has the server keep what a credential of an endpoint is made of.
-// An admin does it before the record that names its hash is signed.
+// PutMaterial keeps what a credential of an endpoint is made of.
 type PutMaterial struct{ Data []byte } // its owner wipes it
 
-// MaterialKept is the answer: what the record is to name.
+// MaterialKept says by which hash an endpoint's record names it.
 type MaterialKept struct{ Hash wire.Hash }
 
 func (*PutMaterial) op()      {}
@@ -28,8 +28,8 @@ func (c *Core) materials() *material.Materials {
 	return &material.Materials{Store: c.store, Seal: c.seals.Slot, Domain: c.o.Domain, Log: c.log, Clock: c.clock}
 }
 
-// Material reads what a credential of an endpoint is made of, for the door that
-// checks it; the caller wipes it.
+// Material reads what a credential is made of, for the door that checks it; the
+// caller wipes it.
 func (c *Core) Material(ctx context.Context, h wire.Hash) (*secret.Bytes, error) {
 	return c.materials().Get(ctx, h)
 }
@@ -45,13 +45,24 @@ func (c *Core) putMaterial(ctx context.Context, caller *authn.Caller, op *PutMat
 		return nil, err
 	}
 	h, err := c.materials().Put(ctx, op.Data)
+	return &MaterialKept{h}, sorted(err)
+}
+
+// vet refuses a body that would hold, and serve nobody.
+func (c *Core) vet(ctx context.Context, body *wire.Body) error {
+	v := vetting.Vetter{Name: c.Members().Genesis.Name, Anchors: c.anchors, Materials: c.materials()}
+	return sorted(v.Body(ctx, body))
+}
+
+// sorted gives an error of what was brought its place among those of doors.
+func sorted(err error) error {
 	switch {
-	case errors.Is(err, material.ErrSize):
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	case errors.Is(err, material.ErrFull):
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case err == nil:
+		return nil
+	case errors.Is(err, wire.ErrMalformed):
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	case errors.Is(err, material.ErrStore):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return &MaterialKept{h}, nil
+	return fmt.Errorf("%w: %w", ErrRefused, err)
 }

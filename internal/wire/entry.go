@@ -108,3 +108,15 @@ func ParseOpened(data []byte) (*Opened, error) {
 	}
 	return &o, nil
 }
+
+// Page returns the first records that take about size bytes together, at least
+// one if there is any.
+func Page(records []Opened, size int) []Opened {
+	const link = 256 // bytes, roughly
+	for i := range records {
+		if size -= len(records[i].Entry) + link; size < 0 && i > 0 {
+			return records[:i]
+		}
+	}
+	return records
+}

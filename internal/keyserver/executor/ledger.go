@@ -34,6 +34,16 @@ func (l *Ledger) Append(ctx context.Context, kind string, payload any) error {
 	return l.AppendIf(ctx, kind, payload, func(*authority.State) error { return nil })
 }
 
+// Anchor fixes a checkpoint of a server's audit log, if it grew.
+func (l *Ledger) Anchor(ctx context.Context, server wire.ServerID, c wire.Checkpoint) error {
+	var have wire.Checkpoint
+	l.log.View(func(s *authority.State) { have, _ = s.Anchor(server) })
+	if c == have || c.Size == 0 {
+		return nil
+	}
+	return l.Append(ctx, authority.KindAnchor, authority.Anchor{Server: server, Checkpoint: c})
+}
+
 // AppendIf is Append that asks holds of the state that the body is signed on.
 func (l *Ledger) AppendIf(ctx context.Context, kind string, payload any, holds func(*authority.State) error) error {
 	const tries = 8

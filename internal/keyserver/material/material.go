@@ -66,13 +66,15 @@ const (
 
 var (
 	// ErrSize means that the material is too short or too long.
-	ErrSize = fmt.Errorf("a credential's material has %d to %d bytes", MinSize, MaxSize)
+	ErrSize = fmt.Errorf("%w: a credential's material has %d to %d bytes", wire.ErrMalformed, MinSize, MaxSize)
 	// ErrFull means that MaxLoose slots lie there that no record names.
 	ErrFull = fmt.Errorf("%d credentials wait to be named by an endpoint: sign, or wait for a week", MaxLoose)
 	// ErrUnnamed means that no endpoint names the material now.
 	ErrUnnamed = errors.New("no endpoint names this credential")
 	// ErrGone means that the slot is missing, was changed, or is another's.
 	ErrGone = errors.New("the credential's slot is missing or was changed")
+	// ErrStore means that the store fails.
+	ErrStore = errors.New("the store of credentials fails")
 )
 
 // Slots is where they lie: a store.Slots.
@@ -106,14 +108,14 @@ func (m *Materials) Put(ctx context.Context, data []byte) (wire.Hash, error) {
 	for range tries {
 		var version uint64
 		if _, version, err = m.Store.Get(ctx, slot(h)); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return h, fmt.Errorf("read a credential's slot: %w", err)
+			return h, fmt.Errorf("%w: %w", ErrStore, err)
 		}
 		if err = m.Store.Put(ctx, slot(h), version, m.seal(h, data)); !errors.Is(err, store.ErrConflict) {
 			break
 		}
 	}
 	if err != nil {
-		return h, fmt.Errorf("keep a credential: %w", err)
+		return h, fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	return h, nil
 }
@@ -123,7 +125,7 @@ func (m *Materials) room(ctx context.Context, h wire.Hash) error {
 	named, loose := m.named(), 0
 	for e, err := range m.Store.List(ctx, prefix) {
 		if err != nil {
-			return fmt.Errorf("list credentials: %w", err)
+			return fmt.Errorf("%w: %w", ErrStore, err)
 		}
 		if e.Key != slot(h) && !named[e.Key] {
 			loose++
@@ -142,19 +144,31 @@ func (m *Materials) Get(ctx context.Context, h wire.Hash) (*secret.Bytes, error)
 	if !m.names(h) {
 		return nil, ErrUnnamed
 	}
-	sealed, _, err := m.Store.Get(ctx, slot(h))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, ErrGone
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read a credential's slot: %w", err)
-	}
-	plain, err := m.open(h, sealed)
+	plain, err := m.read(ctx, h)
 	if err != nil {
 		return nil, err
 	}
 	defer secret.Wipe(plain)
 	return secret.Take(plain[head:]), nil
+}
+
+// Kept reports nil if what a hash names is kept here, whether a record names it
+// or not.
+func (m *Materials) Kept(ctx context.Context, h wire.Hash) error {
+	plain, err := m.read(ctx, h)
+	secret.Wipe(plain)
+	return err
+}
+
+func (m *Materials) read(ctx context.Context, h wire.Hash) ([]byte, error) {
+	sealed, _, err := m.Store.Get(ctx, slot(h))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return m.open(h, sealed)
 }
 
 // Sweep removes what no record has named for longer than a body waits for
@@ -169,7 +183,7 @@ func (m *Materials) Sweep(ctx context.Context) error {
 	var changes []change
 	for e, err := range m.Store.List(ctx, prefix) {
 		if err != nil {
-			return fmt.Errorf("list credentials: %w", err)
+			return fmt.Errorf("%w: %w", ErrStore, err)
 		}
 		h, ok := hashOf(e.Key)
 		plain, err := m.open(h, e.Value)
@@ -192,7 +206,7 @@ func (m *Materials) Sweep(ctx context.Context) error {
 	for _, c := range changes {
 		// A conflict is another server that does the same.
 		if err := m.Store.Put(ctx, c.key, c.version, c.value); err != nil && !errors.Is(err, store.ErrConflict) {
-			errs = append(errs, fmt.Errorf("sweep credentials: %w", err))
+			errs = append(errs, fmt.Errorf("%w: %w", ErrStore, err))
 		}
 	}
 	return errors.Join(errs...)

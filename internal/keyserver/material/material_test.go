@@ -238,3 +238,15 @@ func TestStoreFails(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKept: what is about to be named can be asked for.
+func TestKept(t *testing.T) {
+	k := newKit(t)
+	h := k.put(secretOf(32))
+	if err := k.m.Kept(t.Context(), h); err != nil {
+		t.Error(err)
+	}
+	if err := k.m.Kept(t.Context(), wire.Hash{1}); !errors.Is(err, material.ErrGone) {
+		t.Error(err)
+	}
+}
