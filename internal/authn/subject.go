@@ -16,7 +16,7 @@ import (
 
 // Bounds of what a door's credential may prove.
 const (
-	MaxSubjectID  = 320  // bytes of "ENDPOINT:NAME": with a ":" it stays a text that an audit leaf takes
+	MaxSubjectID  = 512  // bytes of "ENDPOINT:NAME", as audit leaves and policies take them
 	maxClaimBytes = 2048 // of one attribute
 )
 
@@ -38,12 +38,14 @@ type SubjectClaims struct {
 // people's terminals.
 func (c SubjectClaims) Check() error {
 	switch {
-	case !ValidEndpointName(c.Endpoint):
-		return refused("no endpoint has such a name")
 	case c.EndpointKind == "":
 		return refused("an endpoint without a kind")
-	case !printable(c.Name) || len(c.Endpoint)+1+len(c.Name) > MaxSubjectID:
+	// An endpoint's name has no colon, and "spiffe:" with two slashes begins the ids
+	// of workloads.
+	case !wire.ValidEndpointName(c.Endpoint) || !wire.ValidSubject(c.Endpoint+":"+c.Name):
 		return refused("the credential's name is empty, too long or not plain text")
+	case len(c.Endpoint)+1+len(c.Name) > MaxSubjectID || strings.ContainsFunc(c.Name, unprintable):
+		return refused("the credential's name is too long or not plain text")
 	}
 	for name, v := range c.Attributes {
 		text, ok := v.(string)
@@ -59,26 +61,8 @@ func SubjectAttributes() []string {
 	return []string{"account", "arn", "certificate", "email", "issuer", "subject"}
 }
 
-// ValidEndpointName reports whether an endpoint may have this name. "spiffe" is
-// not one: a subject's id would look like a workload's.
-func ValidEndpointName(name string) bool {
-	if name == "" || len(name) > 63 || name[0] == '-' || name == "spiffe" {
-		return false
-	}
-	return !strings.ContainsFunc(name, func(r rune) bool {
-		return r != '-' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
-	})
-}
-
-// printable reports whether s is text that shows as what it is: neither the audit
-// log nor a policy takes anything else as a caller.
-func printable(s string) bool {
-	return s != "" && utf8.ValidString(s) && !strings.ContainsAny(s, fillers) &&
-		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
-}
-
-// fillers are letters that show as nothing.
-const fillers = "\u115f\u1160\u3164\uffa0"
+// unprintable are the characters that an audit leaf takes from nobody.
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // SubjectCaller makes the Caller that a door's credential names. Its id is
 // "ENDPOINT:NAME", so that two endpoints never mean the same one. Claims that

@@ -15,12 +15,13 @@ import (
 // the others time, and nothing else.
 const maxRemembered = 16384
 
-// Question is what a workload asks of the policy.
+// Question is what a caller asks of the policy.
 type Question struct {
-	Epoch  wire.Epoch // of the state that the rest is taken from
-	Domain string     // name of the domain
-	Caller string     // SPIFFE id
-	Action string
+	Epoch   wire.Epoch // of the state that the rest is taken from
+	Domain  string     // name of the domain
+	Caller  string     // SPIFFE id of a workload
+	Subject *Subject   // whom a door names; nil: a workload asks
+	Action  string
 	// Key is the one of the state, or one with a name alone for a key that isn't
 	// there.
 	Key     *authority.Key
@@ -32,7 +33,12 @@ type Question struct {
 // as long as the log stays at its epoch: then caller and key are what they were,
 // down to the last attribute, and so is the set.
 func (s *Set) Ask(q Question) policy.Decision {
-	about := subject{domain: q.Domain, caller: q.Caller, action: q.Action, secret: q.Secret}
+	about := matter{domain: q.Domain, caller: q.Caller, action: q.Action, secret: q.Secret}
+	if q.Subject != nil {
+		// Security: what was proved and said is part of the question: another token of
+		// the same subject may prove other things.
+		about.caller, about.record, q.Context.Asked = q.Subject.principal.ID, q.Subject.hash, q.Subject.asked
+	}
 	if q.Key != nil {
 		about.key, about.id = q.Key.Name, q.Key.ID
 	}
@@ -40,12 +46,20 @@ func (s *Set) Ask(q Question) policy.Decision {
 		return d
 	}
 	d := s.Decide(policy.Request{
-		Principal: policy.Workload(q.Caller, q.Domain), Action: q.Action, Resource: q.resource(), Context: q.Context,
+		Principal: q.principal(), Action: q.Action, Resource: q.resource(), Context: q.Context,
 	})
 	if d.Lasting {
 		s.decisions.remember(q.Epoch, about, d)
 	}
 	return d
+}
+
+// principal is who asks, as policies see it.
+func (q Question) principal() policy.Principal {
+	if q.Subject != nil {
+		return q.Subject.principal
+	}
+	return policy.Workload(q.Caller, q.Domain)
 }
 
 // resource is what the question is about, as policies see it.
@@ -75,21 +89,22 @@ func attestationLevel(s string) int64 {
 	return map[string]int64{"software": 1, "tpm": 2, "tee": 3}[s]
 }
 
-// subject is what a decision is about, within one epoch.
-type subject struct {
+// matter is what a decision is about, within one epoch.
+type matter struct {
 	domain, caller, action, key string
 	id                          wire.KeyID // zero of a key that isn't there
 	secret                      string     // never empty where key is
+	record                      wire.Hash  // of a subject's attribute record; zero of a workload
 }
 
 // decisions are those of one epoch. They are safe for concurrent use.
 type decisions struct {
 	mu    sync.RWMutex
 	epoch wire.Epoch
-	known map[subject]policy.Decision
+	known map[matter]policy.Decision
 }
 
-func (d *decisions) recall(at wire.Epoch, about subject) (policy.Decision, bool) {
+func (d *decisions) recall(at wire.Epoch, about matter) (policy.Decision, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.epoch != at {
@@ -101,14 +116,14 @@ func (d *decisions) recall(at wire.Epoch, about subject) (policy.Decision, bool)
 
 // remember keeps a decision, unless the log has moved on since its facts were
 // taken.
-func (d *decisions) remember(at wire.Epoch, about subject, answer policy.Decision) {
+func (d *decisions) remember(at wire.Epoch, about matter, answer policy.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if at.Compare(d.epoch) < 0 {
 		return
 	}
 	if d.epoch != at {
-		d.epoch, d.known = at, make(map[subject]policy.Decision)
+		d.epoch, d.known = at, make(map[matter]policy.Decision)
 	}
 	for other := range d.known {
 		if len(d.known) < maxRemembered {

@@ -3,8 +3,12 @@
 package rules
 
 import (
+	"slices"
+	"strings"
+
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/policyset"
 	"claviger/internal/wire"
 )
 
@@ -30,6 +34,9 @@ type Facts struct {
 	Revoked bool             // everything is
 	Keys    []*authority.Key // one for each item; nil: there is none
 	client  *authority.Client
+
+	endpoint *authority.EndpointState // a subject's
+	plain    *policyset.Subject       // a subject of whose request the door says nothing
 }
 
 // Look takes the facts for some items.
@@ -38,17 +45,33 @@ func Look(s *authority.State, caller *authn.Caller, items []wire.Item) Facts {
 		Caller: caller, Epoch: s.Epoch, Head: s.Head, Members: s.Members.Newest, Domain: s.Members.Genesis.Name,
 		Policy: s.Policy, Revoked: s.Revoked, client: s.Client(caller.ID),
 	}
+	if caller.Kind == authn.Subject {
+		f.endpoint = s.Endpoint(caller.Endpoint)
+	}
 	if len(items) > 0 {
 		f.Keys = make([]*authority.Key, len(items))
 	}
 	for i, item := range items {
-		if item.Name != "" {
-			f.Keys[i] = s.KeyNamed(item.Name)
-		} else {
-			f.Keys[i] = s.Key(wire.KeyID(item.ID))
+		k := s.KeyNamed(item.Name)
+		if item.Name == "" {
+			k = s.Key(wire.KeyID(item.ID))
+		}
+		if k != nil && f.Reaches(k.Name) {
+			f.Keys[i] = k
 		}
 	}
 	return f
+}
+
+// Reaches reports whether the caller's door may touch a key at all, whatever policy
+// says. Security: a key beyond that is as one that isn't there.
+func (f *Facts) Reaches(name string) bool {
+	if f.Caller.Kind != authn.Subject {
+		return true
+	}
+	return f.endpoint != nil && (len(f.endpoint.Keys) == 0 || slices.ContainsFunc(f.endpoint.Keys, func(k string) bool {
+		return k == name || strings.HasSuffix(k, "/") && strings.HasPrefix(name, k)
+	}))
 }
 
 // Barred says why the caller gets nothing, whatever it asks for; "" if it may ask.
@@ -58,6 +81,26 @@ func (f *Facts) Barred() string {
 		return "everything is revoked"
 	case f.client != nil && f.client.Revoked:
 		return "the client is revoked"
+	case f.Caller.Kind != authn.Subject:
+		return ""
+	// Security: a door is rebuilt after a change of its endpoint; the caller that it
+	// made a moment before counts as the state is now.
+	case f.endpoint == nil || f.endpoint.Removed || f.endpoint.Kind != f.Caller.EndpointKind:
+		return "there is no such endpoint any more"
+	case f.endpoint.Disabled:
+		return "the endpoint is disabled"
 	}
 	return ""
+}
+
+// subject is what decides about a door's caller, nil of any other.
+func (f *Facts) subject(asked map[string]string) (*policyset.Subject, error) {
+	if f.Caller.Kind != authn.Subject || f.plain != nil && len(asked) == 0 {
+		return f.plain, nil
+	}
+	s, err := policyset.SubjectOf(f.Caller, asked)
+	if err == nil && len(asked) == 0 {
+		f.plain = s
+	}
+	return s, err
 }

@@ -14,7 +14,11 @@ func (f *Facts) Permit(set *policyset.Set, a Ask, action string, key *authority.
 	if why := f.Barred(); why != "" {
 		return Ruling{Cause: CauseRevoked, Reason: why}
 	}
-	return f.ask(set, a, wire.Item{Name: key.Name, Operations: []string{action}}, key)
+	r := f.ask(set, a, wire.Item{Name: key.Name, Operations: []string{action}}, key)
+	if r.Allowed && !f.Reaches(key.Name) {
+		r.Allowed, r.Reason = false, ReasonNone
+	}
+	return r
 }
 
 // Permitted lists what policy permits the caller with a key, whatever the key's
@@ -25,7 +29,7 @@ func (f *Facts) Permitted(set *policyset.Set, a Ask, key *authority.Key) (operat
 	}
 	for _, op := range OperationsOf(key.Algorithm) {
 		r := f.ask(set, a, wire.Item{Name: key.Name, Purpose: op.Purpose, Operations: []string{op.Name}}, key)
-		all.Errors = append(all.Errors, r.Errors...)
+		all.Errors, all.Record = append(all.Errors, r.Errors...), r.Record
 		if r.Allowed {
 			operations, all.Allowed = append(operations, op.Name), true
 			all.Policies = append(all.Policies, r.Policies...)

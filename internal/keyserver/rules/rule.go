@@ -19,6 +19,9 @@ type Ask struct {
 	Reason string // the caller's own words
 	Route  string
 	Native bool // a release: action release besides the operations
+	// Secret, if it is not empty, names what policy is asked about instead of the
+	// key that backs it.
+	Secret string
 	// Asked is what the caller's protocol says about the request, as the policy
 	// schema names it.
 	Asked map[string]string
@@ -34,6 +37,7 @@ type Ruling struct {
 	Policies []string
 	Known    bool     // policy allows it, so the caller may be told of the key's state
 	Errors   []string // of policies that could not be evaluated: an alarm
+	Record   []byte   // attribute record that it used, nil for a workload
 }
 
 // ReasonNone is said of what no policy permits and of what isn't there alike, so
@@ -46,14 +50,14 @@ func (f *Facts) Rule(set *policyset.Set, a Ask, item wire.Item, key *authority.K
 	if why := f.Barred(); why != "" {
 		return Ruling{Cause: CauseRevoked, Reason: why}
 	}
-	if key == nil {
+	if key == nil || !f.Reaches(key.Name) {
 		// Security: a key that isn't there takes the same way as one that is,
 		// so that neither answer nor time nor a forbid by name tells them apart.
 		r := f.ask(set, a, item, &authority.Key{Name: item.Name, Algorithm: authority.AES256})
-		if r.Allowed {
-			r.Allowed, r.Reason = false, ReasonNone
+		if r.Allowed || item.Name == "" {
+			r.Reason = ReasonNone
 		}
-		return Ruling{Reason: r.Reason, Policies: r.Policies}
+		return Ruling{Reason: r.Reason, Policies: r.Policies, Record: r.Record}
 	}
 	r := f.ask(set, a, item, key)
 	if r.Key, r.Known = key, r.Allowed; r.Allowed {
@@ -65,10 +69,21 @@ func (f *Facts) Rule(set *policyset.Set, a Ask, item wire.Item, key *authority.K
 
 // ask has policy decide on every action that an item needs.
 func (f *Facts) ask(set *policyset.Set, a Ask, item wire.Item, key *authority.Key) Ruling {
+	subject, err := f.subject(a.Asked)
+	if err != nil {
+		return Ruling{Reason: policy.ReasonError, Errors: []string{err.Error()}}
+	}
 	r := Ruling{Allowed: true}
+	if subject != nil {
+		r.Record = subject.Record
+	}
+	about := key
+	if a.Secret != "" {
+		about = nil
+	}
 	for _, action := range a.actions(item) {
 		d := set.Ask(policyset.Question{
-			Epoch: f.Epoch, Domain: f.Domain, Caller: f.Caller.ID, Action: action, Key: key,
+			Epoch: f.Epoch, Domain: f.Domain, Caller: f.Caller.ID, Subject: subject, Action: action, Key: about, Secret: a.Secret,
 			Context: policy.Context{Time: a.Now, Purpose: item.Purpose, Partition: string(item.Partition), Reason: a.Reason, Route: a.Route},
 		})
 		r.Errors = append(r.Errors, d.Errors...)
@@ -101,7 +116,7 @@ func (f *Facts) Leaf(set *policyset.Set, a Ask, item wire.Item, r Ruling) audit.
 		Resource: item.Name, Version: item.Version, Purpose: item.Purpose, Partition: item.Partition, Route: a.Route,
 		Stated: Clip(a.Reason), Epoch: f.Epoch, Decision: wire.DecisionDenied, Reason: Clip(r.Reason),
 		Policies:  r.Policies[:min(len(r.Policies), maxLeafPolicies)],
-		PolicySet: set.Blob, Schema: set.Schema,
+		PolicySet: set.Blob, Schema: set.Schema, Record: r.Record,
 	}
 	if !a.Native {
 		l.Action = item.Operations[0]
