@@ -90,5 +90,11 @@ func IsKind(kind string) bool {
 	return kind == KindSet || kind == KindDisable || kind == KindEnable || kind == KindRemove
 }
 
+// MaterialHash names what a credential is made of, where records can name it:
+// Sum("endpoint-material", data). It stands in records that admins read, so it
+// must not lead back: data is a random secret of 256 bits or more, or no secret
+// at all, such as a public key; never a word that a person chose.
+func MaterialHash(data []byte) wire.Hash { return wire.Sum("endpoint-material", data) }
+
 // Object names an endpoint as an object of the log.
 func Object(name string) string { return "endpoint:" + name }

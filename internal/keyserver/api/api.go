@@ -16,6 +16,7 @@ import (
 	"claviger/internal/authn"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/material"
 	"claviger/internal/wire"
 )
 
@@ -71,6 +72,7 @@ func routes() []route {
 		{"GET", "/v1/admin/audit", admin, 0, short, readAudit},
 		{"GET", "/v1/admin/audit/export", admin, 0, long, exportAudit},
 		{"POST", "/v1/admin/backup", admin, 0, long, makeBackup},
+		{"POST", "/v1/admin/material", admin, material.MaxSize, short, putMaterial},
 	}
 }
 

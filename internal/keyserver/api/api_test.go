@@ -38,7 +38,7 @@ var declared = map[string]string{
 	"GET /v1/admin/records": "admin or recovery", "POST /v1/admin/entries": "admin or recovery", "GET /v1/admin/pending": "admin or recovery",
 	"GET /v1/admin/status": "admin", "GET /v1/admin/reach": "admin",
 	"GET /v1/admin/revocation": "admin", "GET /v1/admin/audit": "admin", "GET /v1/admin/audit/export": "admin",
-	"POST /v1/admin/backup": "admin",
+	"POST /v1/admin/backup": "admin", "POST /v1/admin/material": "admin",
 }
 
 func foreign(t *testing.T) *tls.Certificate {
@@ -209,7 +209,7 @@ func TestAdminRequestsWorkOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	signer := authn.AdminSigner{Domain: r.Founded.Domain, TLS: r.Desc.TLS, Key: sessionKey, Session: session, Clock: clock.System()}
-	for path, data := range map[string][]byte{"/v1/admin/entries": entry, "/v1/admin/backup": nil} {
+	for path, data := range map[string][]byte{"/v1/admin/entries": entry, "/v1/admin/backup": nil, "/v1/admin/material": make([]byte, 32)} {
 		auth, err := signer.Sign("POST", path, data)
 		if err != nil {
 			t.Fatal(err)

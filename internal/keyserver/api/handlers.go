@@ -14,6 +14,7 @@ import (
 
 	"claviger/internal/keyserver"
 	"claviger/internal/root"
+	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
 
@@ -169,6 +170,17 @@ func postEntry(c *call) error {
 		body["pending"] = pendingInfo{p.ID.String(), p.Body.Kind, p.Signed, p.Missing, p.Body.Expires}
 	}
 	writeJSON(c.w, http.StatusOK, body)
+	return nil
+}
+
+// putMaterial takes the bytes as they are; what the route got of them is wiped.
+func putMaterial(c *call) error {
+	defer secret.Wipe(c.data)
+	a, err := c.core.Do(c.Context(), c.caller, &keyserver.PutMaterial{Data: c.data})
+	if err != nil {
+		return err
+	}
+	writeJSON(c.w, http.StatusOK, map[string]any{"schema": 1, "hash": a.(*keyserver.MaterialKept).Hash.String()})
 	return nil
 }
 

@@ -40,6 +40,7 @@ import (
 
 	"claviger/internal/authority"
 	"claviger/internal/authority/atrest"
+	"claviger/internal/authority/endpoints"
 	"claviger/internal/clock"
 	"claviger/internal/secret"
 	"claviger/internal/store"
@@ -92,8 +93,8 @@ type Materials struct {
 	Clock  clock.Clock
 }
 
-// Hash names material in the authority log: Sum("endpoint-material", data).
-func Hash(data []byte) wire.Hash { return wire.Sum("endpoint-material", data) }
+// Hash names material in the authority log.
+func Hash(data []byte) wire.Hash { return endpoints.MaterialHash(data) }
 
 // Put keeps data, which its owner wipes. Putting it twice is putting it once.
 func (m *Materials) Put(ctx context.Context, data []byte) (wire.Hash, error) {
