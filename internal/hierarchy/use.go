@@ -143,7 +143,7 @@ func (h *Hierarchy) MAC(ctx context.Context, v Version, partition, message []byt
 		return [32]byte{}, err
 	}
 	defer key.Wipe()
-	return hmacSHA256(key, message), nil
+	return secret.HMACSHA256(key, message), nil
 }
 
 // VerifyMAC checks what [Hierarchy.MAC] computed, in constant time. ErrSignature
@@ -225,34 +225,4 @@ func (h *Hierarchy) p256(seed *secret.Bytes) (*ecdsa.PrivateKey, error) {
 
 func pssOptions() *rsa.PSSOptions {
 	return &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
-}
-
-// hmacSHA256 is RFC 2104 over pads in protected memory: crypto/hmac would leave
-// both on the heap. The hash state is reset, which overwrites its chaining value.
-func hmacSHA256(key *secret.Bytes, message []byte) [32]byte {
-	pad := secret.New(sha256.BlockSize)
-	defer pad.Wipe()
-	p := pad.Expose()
-	if key.Len() <= sha256.BlockSize {
-		copy(p, key.Expose())
-	} else {
-		long := sha256.Sum256(key.Expose())
-		copy(p, long[:])
-		secret.Wipe(long[:])
-	}
-	hash := sha256.New()
-	defer hash.Reset()
-	for i := range p {
-		p[i] ^= 0x36
-	}
-	hash.Write(p)
-	hash.Write(message)
-	inner := hash.Sum(nil)
-	hash.Reset()
-	for i := range p {
-		p[i] ^= 0x36 ^ 0x5c
-	}
-	hash.Write(p)
-	hash.Write(inner)
-	return [32]byte(hash.Sum(nil))
 }

@@ -100,7 +100,7 @@ func TestHMACAgainstStandardLibrary(t *testing.T) {
 			rand.Read(message)
 			reference := hmac.New(sha256.New, key)
 			reference.Write(message)
-			if got := hmacSHA256(secret.Take(key), message); !bytes.Equal(got[:], reference.Sum(nil)) {
+			if got := secret.HMACSHA256(secret.Take(key), message); !bytes.Equal(got[:], reference.Sum(nil)) {
 				t.Fatalf("key of %d, message of %d bytes", keyLen, n)
 			}
 		}
