@@ -34,6 +34,8 @@ func (c *Core) Do(ctx context.Context, caller *authn.Caller, op Op) (Answer, err
 	switch caller.Kind {
 	case authn.Workload:
 		return c.doWorkload(ctx, caller, op)
+	case authn.Subject: // whose keys are used here, and never leave by a release
+		return c.doKeys(ctx, caller, op)
 	case authn.Admin:
 		return c.doAdmin(ctx, caller, op)
 	case authn.Recovery:
@@ -51,14 +53,6 @@ func (c *Core) doWorkload(ctx context.Context, caller *authn.Caller, op Op) (Ans
 	switch op := op.(type) {
 	case *Release:
 		return c.release(ctx, caller, op)
-	case *Use:
-		return c.use(ctx, caller, op)
-	case *UseAll:
-		all, err := c.useAll(ctx, caller, op.Uses)
-		if err != nil {
-			return nil, err
-		}
-		return &UsedAll{all}, nil
 	case *Certify:
 		if op.Renew != nil {
 			return c.certify(ctx, caller, op)

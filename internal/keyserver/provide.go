@@ -16,10 +16,15 @@ import (
 	"claviger/internal/wire"
 )
 
-// doKeys serves what is asked about keys and done to them, by whoever policy
-// permits it.
+// doKeys serves what is asked about keys and done with them and to them, by whoever
+// policy permits it.
 func (c *Core) doKeys(ctx context.Context, caller *authn.Caller, op Op) (Answer, error) {
 	switch op := op.(type) {
+	case *Use:
+		return c.use(ctx, caller, op)
+	case *UseAll:
+		all, err := c.useAll(ctx, caller, op.Uses)
+		return &UsedAll{all}, err
 	case *List:
 		return c.list(ctx, caller)
 	case *Describe:
@@ -69,7 +74,7 @@ func (c *Core) describe(ctx context.Context, caller *authn.Caller, op *Describe)
 func (c *Core) decided(ctx context.Context, caller *authn.Caller, action, route string, key *authority.Key, r rules.Ruling) (at audit.Position, err error) {
 	c.policyErrors(r.Errors)
 	leaf := c.leaf(caller, audit.Decision, action)
-	leaf.Resource, leaf.KeyID, leaf.Route, leaf.Policies = key.Name, key.ID, route, r.Policies
+	leaf.Resource, leaf.KeyID, leaf.Route, leaf.Policies, leaf.Record = key.Name, key.ID, route, r.Policies, r.Record
 	leaf.Decision, leaf.Reason = wire.DecisionDenied, rules.Clip(r.Reason)
 	if r.Allowed {
 		leaf.Decision, leaf.Reason = wire.DecisionAllowed, ""

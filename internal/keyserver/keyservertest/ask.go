@@ -33,3 +33,13 @@ func (r *Rig) Ask(w *Workload, op keyserver.Op) (answer keyserver.Answer, err er
 	})
 	return answer, err
 }
+
+// AskAs puts one operation to the choke point for a caller that a verifier made.
+func (r *Rig) AskAs(caller *authn.Caller, op keyserver.Op) (answer keyserver.Answer, err error) {
+	r.T.Helper()
+	err = r.Server.With(r.T.Context(), func(ctx context.Context, c *keyserver.Core) error {
+		answer, err = c.Do(ctx, caller, op)
+		return err
+	})
+	return answer, err
+}
