@@ -44,23 +44,26 @@ func readDecrypt(message []byte) (r decryptRequest, err error) {
 	r.annotations = map[string][]byte{}
 	err = localrpc.Decode(message, map[int]localrpc.Field{
 		1: localrpc.Bytes(&r.ciphertext), 2: localrpc.String(&r.uid), 3: localrpc.String(&r.keyID),
-		4: {Many: true, Take: func(entry []byte) error {
-			var name string
-			var value []byte
-			if err := localrpc.Decode(entry, map[int]localrpc.Field{1: localrpc.String(&name), 2: localrpc.Bytes(&value)}); err != nil {
-				return err
-			}
-			if _, twice := r.annotations[name]; twice || len(r.annotations) == maxAnnotations {
-				return fmt.Errorf("%w: annotations", localrpc.ErrMessage)
-			}
-			r.annotations[name] = value
-			return nil
-		}},
+		4: {Many: true, Take: func(entry []byte) error { return readAnnotation(entry, r.annotations) }},
 	})
 	if len(r.ciphertext) > MaxCiphertext || len(r.keyID) > maxKeyID {
 		err = first(err, fmt.Errorf("%w: it is longer than what Encrypt gives", localrpc.ErrMessage))
 	}
 	return r, first(err, checkUID(r.uid))
+}
+
+// readAnnotation reads one entry of a map.
+func readAnnotation(entry []byte, into map[string][]byte) error {
+	var name string
+	var value []byte
+	if err := localrpc.Decode(entry, map[int]localrpc.Field{1: localrpc.String(&name), 2: localrpc.Bytes(&value)}); err != nil {
+		return err
+	}
+	if _, twice := into[name]; twice || len(into) == maxAnnotations {
+		return fmt.Errorf("%w: annotations", localrpc.ErrMessage)
+	}
+	into[name] = value
+	return nil
 }
 
 // checkUID bounds what comes into the log.

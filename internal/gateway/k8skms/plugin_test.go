@@ -288,3 +288,26 @@ func TestLimits(t *testing.T) {
 		t.Errorf("afterwards: %+v", s)
 	}
 }
+
+// TestProbe: the probe takes the steps of an API server, and says which one fails.
+func TestProbe(t *testing.T) {
+	w := newWorld(t)
+	checks := Probe(t.Context(), w.clock, w.socket)
+	for _, c := range checks {
+		if c.Err != nil || c.Note == "" {
+			t.Errorf("%+v", c)
+		}
+	}
+	if len(checks) != 3 {
+		t.Errorf("%d checks", len(checks))
+	}
+	w.Propose(authority.KindKeyDisable, authority.KeyRef{ID: w.Key(key).ID, Reason: "test"})
+	w.clock.Advance(40 * time.Second)
+	checks = Probe(t.Context(), w.clock, w.socket)
+	if len(checks) != 1 || checks[0].Err == nil || !strings.Contains(checks[0].Err.Error(), "the key is disabled") {
+		t.Errorf("%+v", checks)
+	}
+	if checks = Probe(t.Context(), w.clock, w.socket+"x"); len(checks) != 1 || checks[0].Err == nil {
+		t.Errorf("of no plugin: %+v", checks)
+	}
+}

@@ -68,7 +68,7 @@ func vault(address, engine, name string) []byte {
 	return localrpc.AppendBytes(nil, 5, key)
 }
 
-func ask(key []byte, data string) []byte {
+func asked(key []byte, data string) []byte {
 	return localrpc.AppendBytes(localrpc.AppendBytes(nil, 1, key), 2, data)
 }
 
@@ -94,17 +94,17 @@ func TestWrapAndUnwrap(t *testing.T) {
 	for _, key := range [][]byte{
 		vault("claviger://local", "files", "prod"), vault("claviger://local", "files/deep", "er"), vault("claviger://", ".", "toplevel"),
 	} {
-		sealed, err := w.call(PathEncrypt, ask(key, dataKey))
+		sealed, err := w.call(PathEncrypt, asked(key, dataKey))
 		if err != nil || !strings.HasPrefix(sealed, "claviger:") || strings.ContainsAny(sealed, "\n\x00 ") {
 			t.Fatalf("Encrypt = %q, %v", sealed, err)
 		}
 		w.Rotate("files/prod")
-		if got, err := w.call(PathDecrypt, ask(key, sealed)); err != nil || got != dataKey {
+		if got, err := w.call(PathDecrypt, asked(key, sealed)); err != nil || got != dataKey {
 			t.Errorf("Decrypt = %q, %v", got, err)
 		}
-		_, err = w.call(PathDecrypt, ask(vault("claviger://local", "files", "other"), sealed))
+		_, err = w.call(PathDecrypt, asked(vault("claviger://local", "files", "other"), sealed))
 		w.refuses("under another key's name", err, localrpc.NotFound)
-		_, err = w.call(PathDecrypt, ask(key, sealed[:len(sealed)-4]+"AAAA"))
+		_, err = w.call(PathDecrypt, asked(key, sealed[:len(sealed)-4]+"AAAA"))
 		w.refuses("changed", err, localrpc.InvalidArgument)
 	}
 	if strings.Contains(w.log.String(), "canary") {
@@ -134,7 +134,7 @@ func TestOtherKinds(t *testing.T) {
 		"not there":   {vault("claviger://local", ".", "nothing"), localrpc.PermissionDenied, "no policy allows it"},
 		"key as text": {[]byte("prod"), localrpc.InvalidArgument, "malformed"},
 	} {
-		_, err := w.call(PathEncrypt, ask(c.key, dataKey))
+		_, err := w.call(PathEncrypt, asked(c.key, dataKey))
 		w.refuses(name, err, c.code)
 		if err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %q doesn't say %q", name, err, c.says)
@@ -148,10 +148,10 @@ func TestOtherKinds(t *testing.T) {
 // TestOnly: a service that was started for some keys serves no others.
 func TestOnly(t *testing.T) {
 	w := newWorld(t, "files/", "other")
-	if _, err := w.call(PathEncrypt, ask(vault("claviger://local", "files", "prod"), dataKey)); err != nil {
+	if _, err := w.call(PathEncrypt, asked(vault("claviger://local", "files", "prod"), dataKey)); err != nil {
 		t.Error(err)
 	}
-	_, err := w.call(PathEncrypt, ask(vault("claviger://local", ".", "toplevel"), dataKey))
+	_, err := w.call(PathEncrypt, asked(vault("claviger://local", ".", "toplevel"), dataKey))
 	w.refuses("another key", err, localrpc.PermissionDenied)
 }
 
@@ -159,13 +159,13 @@ func TestOnly(t *testing.T) {
 func TestDisabled(t *testing.T) {
 	w := newWorld(t)
 	key := vault("claviger://local", "files", "prod")
-	sealed, err := w.call(PathEncrypt, ask(key, dataKey))
+	sealed, err := w.call(PathEncrypt, asked(key, dataKey))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Propose(authority.KindKeyDisable, authority.KeyRef{ID: w.Key("files/prod").ID, Reason: "test"})
 	w.clock.Advance(40 * time.Second)
-	_, err = w.call(PathDecrypt, ask(key, sealed))
+	_, err = w.call(PathDecrypt, asked(key, sealed))
 	w.refuses("Decrypt", err, localrpc.PermissionDenied)
 	if err != nil && !strings.Contains(err.Error(), "the key is disabled") {
 		t.Error(err)
@@ -190,13 +190,13 @@ func TestLimits(t *testing.T) {
 		message []byte
 		code    localrpc.Code
 	}{
-		"plaintext":    {PathEncrypt, ask(key, strings.Repeat("x", 2000)), localrpc.InvalidArgument},
-		"ciphertext":   {PathDecrypt, ask(key, "claviger:"+strings.Repeat("A", 5000)), localrpc.InvalidArgument},
-		"not ours":     {PathDecrypt, ask(key, "vault:v1:AAAA"), localrpc.InvalidArgument},
-		"no base64":    {PathDecrypt, ask(key, "claviger:%%%%"), localrpc.InvalidArgument},
-		"with a line":  {PathDecrypt, ask(key, "claviger:AA\nAA"), localrpc.InvalidArgument},
-		"message":      {PathEncrypt, ask(key, strings.Repeat("x", MaxMessage)), localrpc.ResourceExhausted},
-		"key twice":    {PathEncrypt, append(ask(key, "x"), localrpc.AppendBytes(nil, 1, key)...), localrpc.InvalidArgument},
+		"plaintext":    {PathEncrypt, asked(key, strings.Repeat("x", 2000)), localrpc.InvalidArgument},
+		"ciphertext":   {PathDecrypt, asked(key, "claviger:"+strings.Repeat("A", 5000)), localrpc.InvalidArgument},
+		"not ours":     {PathDecrypt, asked(key, "vault:v1:AAAA"), localrpc.InvalidArgument},
+		"no base64":    {PathDecrypt, asked(key, "claviger:%%%%"), localrpc.InvalidArgument},
+		"with a line":  {PathDecrypt, asked(key, "claviger:AA\nAA"), localrpc.InvalidArgument},
+		"message":      {PathEncrypt, asked(key, strings.Repeat("x", MaxMessage)), localrpc.ResourceExhausted},
+		"key twice":    {PathEncrypt, append(asked(key, "x"), localrpc.AppendBytes(nil, 1, key)...), localrpc.InvalidArgument},
 		"other method": {"/KeyService/Rotate", nil, localrpc.NotOffered},
 	} {
 		_, err := w.call(c.path, c.message)
@@ -220,8 +220,8 @@ func (mute) Freshness() client.Freshness { return client.Freshness{} }
 // FuzzMessages: whatever comes over the socket, the answer is a refusal and no panic.
 func FuzzMessages(f *testing.F) {
 	s := New(Options{Keys: mute{}, Log: slog.New(slog.DiscardHandler)})
-	f.Add(ask(vault("claviger://local", "files", "prod"), "claviger:AAAA"))
-	f.Add(ask(localrpc.AppendBytes(nil, 1, "x"), ""))
+	f.Add(asked(vault("claviger://local", "files", "prod"), "claviger:AAAA"))
+	f.Add(asked(localrpc.AppendBytes(nil, 1, "x"), ""))
 	f.Add([]byte{0x0a, 0x02, 0x2a})
 	f.Fuzz(func(t *testing.T, message []byte) {
 		for path, method := range s.Methods() {
@@ -232,4 +232,23 @@ func FuzzMessages(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestProbe: the probe takes the steps of sops, and says which one fails.
+func TestProbe(t *testing.T) {
+	w := newWorld(t)
+	for _, key := range []string{"files/prod", "files/deep/er", "toplevel"} {
+		checks := Probe(t.Context(), w.clock, w.socket, key)
+		for _, c := range checks {
+			if c.Err != nil || c.Note == "" {
+				t.Errorf("%s: %+v", key, c)
+			}
+		}
+		if len(checks) != 2 {
+			t.Errorf("%d checks", len(checks))
+		}
+	}
+	if checks := Probe(t.Context(), w.clock, w.socket, "forbidden"); len(checks) != 1 || checks[0].Err == nil {
+		t.Errorf("of a forbidden key: %+v", checks)
+	}
 }
