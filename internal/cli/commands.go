@@ -31,6 +31,8 @@ func commands(e *env) []*cobra.Command {
 		newDecryptCommand,
 		newInspectCommand,
 		newRewrapCommand,
+		newK8sKMSCommand,
+		newSopsKeyserviceCommand,
 		newProfileCommand,
 		newVersionCommand,
 		newCompletionCommand,
