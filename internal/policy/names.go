@@ -59,6 +59,9 @@ func checkID(t cedar.EntityType, id string) string {
 	return ""
 }
 
+// ValidSecret reports whether s can name a secret in a request or a policy.
+func ValidSecret(s string) bool { return checkID("Secret", s) == "" }
+
 // pathText reports whether s is a path of non-empty parts. Secrets may have
 // wider names than keys, but the folders above them have to be unambiguous.
 func pathText(s string) bool {

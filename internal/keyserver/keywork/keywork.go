@@ -14,6 +14,11 @@ import (
 	"claviger/internal/wire"
 )
 
+// purposeSecret is that of keys for versioned secrets. It is no purpose of requests:
+// whoever may use the key that backs a secret, or is handed it, can't open the
+// document, and finds it in the store in vain.
+const purposeSecret = "secret"
+
 // ErrInput means that what is to be worked on can't be: a ciphertext that is
 // none, or is of another key, or a scheme that the key doesn't have.
 var ErrInput = errors.New("can't be done with this input")
@@ -128,6 +133,7 @@ type Task struct {
 	Context   []byte // bound to a ciphertext
 	Scheme    string // of signatures and public-key encryption; "" = the algorithm's default
 	Prehashed bool   // Input is the SHA-256 digest of what is signed
+	Secret    bool   // seal and open take the key for versioned secrets, which no request can name
 }
 
 // Do does a task and returns its output: ciphertext, plaintext, signature, MAC or

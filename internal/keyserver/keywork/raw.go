@@ -28,7 +28,11 @@ func (w *Worker) raw(ctx context.Context, t *Task) ([]byte, error) {
 	if opening && len(t.Input) < RawOverhead {
 		return nil, fmt.Errorf("%w: it is too short", ErrInput)
 	}
-	k, err := w.leaf(ctx, &t.Version, wire.PurposeData, t.Partition)
+	purpose := wire.PurposeData
+	if t.Secret {
+		purpose = purposeSecret
+	}
+	k, err := w.leaf(ctx, &t.Version, purpose, t.Partition)
 	if err != nil {
 		return nil, err
 	}

@@ -101,3 +101,21 @@ func TestUnwrapRSA(t *testing.T) {
 		t.Errorf("cut: %v", err)
 	}
 }
+
+// TestSecretsHaveKeysOfTheirOwn: what is sealed for a versioned secret does not
+// open for who may use the key, and the key for it is no purpose of requests.
+func TestSecretsHaveKeysOfTheirOwn(t *testing.T) {
+	w, v := newWorker(t, hierarchy.AlgAES256)
+	for _, own := range []bool{true, false} {
+		sealed := do(t, w, Task{Operation: "seal", Version: v, Input: []byte("document"), Secret: own})
+		if got := do(t, w, Task{Operation: "open", Version: v, Input: sealed, Secret: own}); string(got) != "document" {
+			t.Errorf("opened %q", got)
+		}
+		if out, _, err := w.Do(t.Context(), Task{Operation: "open", Version: v, Input: sealed, Secret: !own}); out != nil || !errors.Is(err, ErrInput) {
+			t.Errorf("secret %v opens as the other: %q, %v", own, out, err)
+		}
+	}
+	if wire.ValidPurpose(purposeSecret) {
+		t.Error("a request can name the purpose")
+	}
+}
