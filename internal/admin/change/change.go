@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"claviger/internal/authority"
+	"claviger/internal/authority/endpoints"
 	"claviger/internal/members"
 	"claviger/internal/wire"
 )
@@ -67,6 +68,9 @@ func newPayload(kind string) any {
 		return new(authority.Invite)
 	case authority.KindClientRevoke, authority.KindClientEnable, authority.KindRevokeAll, authority.KindEnableAll:
 		return new(authority.Subject)
+	}
+	if endpoints.IsKind(kind) {
+		return newEndpointPayload(kind)
 	}
 	return newKeyPayload(kind)
 }
@@ -124,6 +128,12 @@ func deref(p any) any {
 		return *p
 	case *authority.BackupGone:
 		return *p
+	case *authority.EndpointSet:
+		return *p
+	case *authority.EndpointDisable:
+		return *p
+	case *authority.EndpointRef:
+		return *p
 	}
 	return p // the member chain: one object
 }
@@ -162,6 +172,9 @@ func signersOf(kind string, s *authority.State) string {
 	if n := s.Members.Keys.Threshold; n > 0 {
 		quorum = fmt.Sprintf("%d of %d admins", n, len(s.Members.Keys.Keys))
 		recovery = fmt.Sprintf("%d of %d holders of recovery keys", s.Members.Recovery.Threshold, len(s.Members.Recovery.Keys))
+	}
+	if kind == authority.KindEndpointSet || kind == authority.KindEndpointEnable {
+		return endpointSigners(kind, quorum)
 	}
 	switch authority.Table()[kind] {
 	case authority.OneAdmin, authority.AdminOrServer:

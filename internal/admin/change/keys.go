@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"claviger/internal/authority"
+	"claviger/internal/authority/endpoints"
 	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
@@ -33,6 +34,9 @@ func (d *describer) rest(kind string, p any) string {
 		d.set("backup", p.ID)
 		d.reason(p.Reason)
 		return "note that every copy of backup " + p.ID.String() + " is destroyed"
+	}
+	if endpoints.IsKind(kind) {
+		return d.endpoint(kind, p)
 	}
 	return d.key(kind, p)
 }

@@ -24,7 +24,7 @@ const (
 	MaxNames       = 64
 	MaxKeys        = 256
 	MaxOptions     = 32
-	MaxText        = 512 // of a URL, an audience, a value
+	MaxText        = 512 // of a URL or an audience
 	MaxRate        = 1_000_000
 )
 
@@ -117,13 +117,13 @@ func (e *Endpoint) checkLists() error {
 		return fmt.Errorf("more than %d keys", MaxKeys)
 	case len(e.Options) > MaxOptions:
 		return fmt.Errorf("more than %d options", MaxOptions)
-	case !distinct(e.ClientNames, validText):
+	case !distinct(e.ClientNames, wire.ValidSubjectName):
 		return errors.New("names of client certificates are not usable, or there twice")
 	case !distinct(e.Keys, validKeys):
 		return errors.New("keys are no names or folders ending in /, or there twice")
 	}
 	for i, o := range e.Options {
-		if !wire.ValidNamePart(o.Name) || !validText(o.Value) || i > 0 && o.Name <= e.Options[i-1].Name {
+		if !wire.ValidNamePart(o.Name) || !wire.ValidSubjectName(o.Value) || i > 0 && o.Name <= e.Options[i-1].Name {
 			return errors.New("options are not usable or not in order")
 		}
 	}
