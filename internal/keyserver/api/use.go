@@ -63,6 +63,10 @@ func useKeys(c *call) error {
 	if err != nil {
 		return err
 	}
+	if data, ok := appendAnswer(make([]byte, 0, 256*len(out)), out); ok {
+		write(c.w, "application/json", http.StatusOK, append(data, '\n'))
+		return nil
+	}
 	writeJSON(c.w, http.StatusOK, useAnswer{1, out})
 	return nil
 }

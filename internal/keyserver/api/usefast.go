@@ -39,6 +39,69 @@ func plainItems(data []byte) ([]useItem, bool) {
 	return items, p.is(']') && p.is('}') && p.end()
 }
 
+// appendAnswer writes what encoding/json would of a useAnswer, byte for byte
+// (FuzzAppendAnswer), at a quarter of the cost. An answer with an error in it, or
+// with a name that needs escapes, is left to encoding/json: false.
+func appendAnswer(b []byte, items []useResult) ([]byte, bool) {
+	b = append(b, `{"schema":1,"items":[`...)
+	for i := range items {
+		r := &items[i]
+		if r.Error != nil || !plain(r.Key) || !plain(r.ID) {
+			return nil, false
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '{')
+		start := len(b)
+		b = appendText(b, `"key":"`, r.Key)
+		b = appendText(b, `"id":"`, r.ID)
+		if r.Version != 0 {
+			b = append(strconv.AppendUint(append(b, `"version":`...), r.Version, 10), ',')
+		}
+		b = appendBytes(b, `"ciphertext":"`, r.Ciphertext)
+		b = appendBytes(b, `"plaintext":"`, r.Plaintext)
+		b = appendBytes(b, `"signature":"`, r.Signature)
+		b = appendBytes(b, `"mac":"`, r.MAC)
+		b = appendBytes(b, `"public_key":"`, r.PublicKey)
+		if r.Verified != nil {
+			b = append(strconv.AppendBool(append(b, `"verified":`...), *r.Verified), ',')
+		}
+		if len(b) > start {
+			b = b[:len(b)-1] // the last comma
+		}
+		b = append(b, '}')
+	}
+	return append(b, "]}"...), true
+}
+
+// plain reports whether a text is written as it stands.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < 0x20, c > 0x7e, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
+}
+
+// appendText writes a member, with a comma after it, unless it is empty.
+func appendText(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return append(append(append(b, name...), value...), `",`...)
+}
+
+// appendBytes is appendText in base64.
+func appendBytes(b []byte, name string, value []byte) []byte {
+	if len(value) == 0 {
+		return b
+	}
+	return append(base64.StdEncoding.AppendEncode(append(b, name...), value), `",`...)
+}
+
 // plainReader takes one token after the other off what is left.
 type plainReader struct{ rest []byte }
 

@@ -3,6 +3,8 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -61,4 +63,37 @@ func TestPlainItems(t *testing.T) {
 			t.Errorf("the short way: %s", body)
 		}
 	}
+}
+
+// FuzzAppendAnswer: what the short way writes, encoding/json writes alike; it
+// leaves errors and escapes to it, and nothing else.
+func FuzzAppendAnswer(f *testing.F) {
+	f.Add("payments/cards", "00ff", uint64(3), []byte("text"), []byte{}, byte(0))
+	f.Add("", "", uint64(0), []byte{}, []byte{}, byte(0))
+	f.Add("a\"b", "", uint64(1<<63), []byte{0}, []byte{0xff, 0xfe}, byte(1))
+	f.Add("<&>", "\u2028", uint64(1), []byte{}, []byte{}, byte(2))
+	f.Add("é\x00\x7f\\", "x", uint64(1), []byte{}, []byte{}, byte(4))
+	f.Fuzz(func(t *testing.T, key, id string, version uint64, one, two []byte, more byte) {
+		yes := more&1 == 0
+		items := []useResult{
+			{Key: key, ID: id, Version: version, Ciphertext: one, Plaintext: two},
+			{Version: version, Signature: two, MAC: one, PublicKey: two, Verified: &yes},
+			{}, {Verified: &yes},
+		}[:1+more%4]
+		if more&4 != 0 {
+			items[0].Error = &apiError{Code: "denied"}
+		}
+		want, err := json.Marshal(useAnswer{1, items})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := appendAnswer(nil, items)
+		if ok && !bytes.Equal(got, want) {
+			t.Errorf("written as %s\nis         %s", got, want)
+		}
+		quoted, _ := json.Marshal(key + id) // strings always encode
+		if odd := more&4 != 0 || len(quoted) != len(key)+len(id)+2 || !plain(key+id); ok == odd {
+			t.Errorf("the short way: %v, for %q %q", ok, key, id)
+		}
+	})
 }

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -59,9 +59,24 @@ func admit(places chan struct{}) (leave func(), err error) {
 // the disk; giving it back twice does nothing. The error is that of the context.
 func (g *Gate) Work(ctx context.Context) (done func(), err error) {
 	select {
+	case g.cpu <- struct{}{}: // as almost always: then the context isn't asked for its channel
+		return g.turn(), nil
+	default:
+	}
+	select {
 	case g.cpu <- struct{}{}:
-		return sync.OnceFunc(func() { <-g.cpu }), nil
+		return g.turn(), nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waited too long for a turn: %w", context.Cause(ctx))
+	}
+}
+
+// turn gives a turn back, once.
+func (g *Gate) turn() (done func()) {
+	var over atomic.Bool
+	return func() {
+		if over.CompareAndSwap(false, true) {
+			<-g.cpu
+		}
 	}
 }
