@@ -33,6 +33,7 @@ const (
 	CauseDisabled = rules.CauseDisabled
 	CauseState    = rules.CauseState
 	CauseRevoked  = rules.CauseRevoked
+	CauseAbsent   = rules.CauseAbsent
 )
 
 // Denial says why the policy, or the state of a key, refuses.

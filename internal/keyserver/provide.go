@@ -52,7 +52,7 @@ func (c *Core) describe(ctx context.Context, caller *authn.Caller, op *Describe)
 	}
 	operations, r := f.Permitted(set, rules.Ask{Now: c.Now(), Route: op.Route}, key)
 	if f.Keys[0] == nil && r.Allowed {
-		r.Allowed, r.Reason = false, rules.ReasonNone
+		r.Allowed, r.Cause, r.Reason = false, f.Absence(op.Name), rules.ReasonNone
 	}
 	if _, err := c.decided(ctx, caller, "describe", op.Route, key, r); err != nil {
 		return nil, err

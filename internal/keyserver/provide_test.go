@@ -44,7 +44,7 @@ func TestDescribe(t *testing.T) {
 	is(t, "no key", absent, keyserver.ErrDenied, keyserver.CausePolicy)
 	r.Allow(`permit(principal, action == Action::"encrypt", resource);`)
 	_, absent = ask("none")
-	is(t, "no key, permitted", absent, keyserver.ErrDenied, keyserver.CausePolicy)
+	is(t, "no key, permitted", absent, keyserver.ErrDenied, keyserver.CauseAbsent)
 	r.Propose(authority.KindKeyRotate, authority.KeyRef{ID: r.KeyOf("k").ID})
 	r.Propose(authority.KindKeyDisable, authority.KeyRef{ID: r.KeyOf("k").ID})
 	d, err := ask("k")

@@ -68,6 +68,10 @@ func TestSubject(t *testing.T) {
 	}
 	_, absent := r.AskAs(alice, sealWith("other/none"))
 	is(t, "no such key", absent, keyserver.ErrDenied, keyserver.CausePolicy)
+	_, err = r.AskAs(alice, sealWith("storage/none"))
+	is(t, "no such key where the caller may use any", err, keyserver.ErrDenied, keyserver.CauseAbsent)
+	_, err = r.AskAs(authn.SubjectCaller(claimsOf("2")), sealWith("storage/none"))
+	is(t, "no such key where the caller may use none", err, keyserver.ErrDenied, keyserver.CausePolicy)
 	is(t, "beyond the endpoint's list", results[1].Err, keyserver.ErrDenied, keyserver.CausePolicy)
 	if beyond := strings.Replace(results[1].Err.Error(), "other/k", "other/none", 1); beyond != absent.Error() {
 		t.Errorf("%s; of no such key %v", beyond, absent)

@@ -21,6 +21,7 @@ const (
 	CauseDisabled Cause = "disabled" // people switched the key off
 	CauseState    Cause = "state"    // the key or its version isn't for this, or isn't any more
 	CauseRevoked  Cause = "revoked"  // the caller, its endpoint, or everything is revoked
+	CauseAbsent   Cause = "absent"   // there is no such key; said only to who might use one of this name
 )
 
 // Facts are what the decisions on one request look at, of one state.
@@ -72,6 +73,15 @@ func (f *Facts) Reaches(name string) bool {
 	return f.endpoint != nil && (len(f.endpoint.Keys) == 0 || slices.ContainsFunc(f.endpoint.Keys, func(k string) bool {
 		return k == name || strings.HasSuffix(k, "/") && strings.HasPrefix(name, k)
 	}))
+}
+
+// Absence is the cause of a refusal of a key that isn't there, although policy permits
+// its use. Security: beyond what the caller's door may touch nothing is said.
+func (f *Facts) Absence(name string) Cause {
+	if name == "" || !f.Reaches(name) {
+		return CausePolicy
+	}
+	return CauseAbsent
 }
 
 // Barred says why the caller gets nothing, whatever it asks for; "" if it may ask.

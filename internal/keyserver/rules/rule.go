@@ -54,10 +54,14 @@ func (f *Facts) Rule(set *policyset.Set, a Ask, item wire.Item, key *authority.K
 		// Security: a key that isn't there takes the same way as one that is,
 		// so that neither answer nor time nor a forbid by name tells them apart.
 		r := f.ask(set, a, item, &authority.Key{Name: item.Name, Algorithm: authority.AES256})
+		cause := CausePolicy
+		if r.Allowed {
+			cause = f.Absence(item.Name)
+		}
 		if r.Allowed || item.Name == "" {
 			r.Reason = ReasonNone
 		}
-		return Ruling{Reason: r.Reason, Policies: r.Policies, Record: r.Record}
+		return Ruling{Cause: cause, Reason: r.Reason, Policies: r.Policies, Record: r.Record}
 	}
 	r := f.ask(set, a, item, key)
 	if r.Key, r.Known = key, r.Allowed; r.Allowed {
