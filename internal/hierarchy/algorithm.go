@@ -51,7 +51,7 @@ func (v *Version) algorithm() (algorithm, error) {
 	a := algorithm{name: v.Algorithm, purposes: []string{PurposeSign}}
 	switch v.Algorithm {
 	case AlgAES256:
-		a.purposes = []string{PurposeData, PurposeWrap}
+		a.purposes = []string{PurposeData, PurposeWrap, PurposeSecret}
 	case AlgHMAC:
 		a.purposes = []string{PurposeMAC}
 	case AlgEd25519:

@@ -43,6 +43,10 @@ const (
 	PurposeWrap = "wrap" // wrapping of other keys
 	PurposeMAC  = "mac"
 	PurposeSign = "sign"
+
+	// PurposeSecret is for versioned secrets, and no purpose of requests: whoever may
+	// use the key that backs a secret, or is handed it, can't open the document.
+	PurposeSecret = "secret"
 )
 
 // MaxPartition is the length of the longest partition in bytes.

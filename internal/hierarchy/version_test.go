@@ -23,7 +23,7 @@ func TestLeavesDiffer(t *testing.T) {
 	}
 	seen := map[string]string{}
 	for _, v := range versions {
-		for _, purpose := range []string{PurposeData, PurposeWrap} {
+		for _, purpose := range []string{PurposeData, PurposeWrap, PurposeSecret} {
 			for _, partition := range []string{"", "a", "b", "\x00", strings.Repeat("x", MaxPartition)} {
 				name := fmt.Sprintf("%x/%d/%s/%q", v.KeyID[0], v.Number, purpose, partition)
 				for range 2 { // cold and cached
@@ -38,7 +38,7 @@ func TestLeavesDiffer(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 30 {
+	if len(seen) != 45 {
 		t.Fatalf("%d different leaves", len(seen))
 	}
 }

@@ -14,11 +14,6 @@ import (
 	"claviger/internal/wire"
 )
 
-// purposeSecret is that of keys for versioned secrets. It is no purpose of requests:
-// whoever may use the key that backs a secret, or is handed it, can't open the
-// document, and finds it in the store in vain.
-const purposeSecret = "secret"
-
 // ErrInput means that what is to be worked on can't be: a ciphertext that is
 // none, or is of another key, or a scheme that the key doesn't have.
 var ErrInput = errors.New("can't be done with this input")

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"claviger/internal/hierarchy"
 	"claviger/internal/kdf"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
@@ -30,7 +31,7 @@ func (w *Worker) raw(ctx context.Context, t *Task) ([]byte, error) {
 	}
 	purpose := wire.PurposeData
 	if t.Secret {
-		purpose = purposeSecret
+		purpose = hierarchy.PurposeSecret
 	}
 	k, err := w.leaf(ctx, &t.Version, purpose, t.Partition)
 	if err != nil {

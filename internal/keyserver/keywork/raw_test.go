@@ -115,7 +115,7 @@ func TestSecretsHaveKeysOfTheirOwn(t *testing.T) {
 			t.Errorf("secret %v opens as the other: %q, %v", own, out, err)
 		}
 	}
-	if wire.ValidPurpose(purposeSecret) {
+	if wire.ValidPurpose(hierarchy.PurposeSecret) {
 		t.Error("a request can name the purpose")
 	}
 }
