@@ -14,6 +14,7 @@ type exchange struct {
 	http.ResponseWriter
 	start  time.Duration
 	door   *mounted // nil: none was found
+	sealed bool     // the server is
 	route  string   // "" if none was found
 	in     int      // bytes of the body
 	notes  []slog.Attr

@@ -17,7 +17,8 @@ import (
 // place is where a request arrives.
 type place struct {
 	*mounted
-	below string // what of the path stands before the door's own: "" or /NAME
+	below  string // what of the path stands before the door's own: "" or /NAME
+	sealed bool   // the server: the door says so, and nothing else
 }
 
 // find looks a request's endpoint up in the present state. It fails with
@@ -37,7 +38,7 @@ func (s *Server) find(r *http.Request) (*place, error) {
 			return ErrNotFound
 		}
 		m, err := s.mount(e)
-		at = &place{m, below}
+		at = &place{mounted: m, below: below}
 		return err
 	})
 	if errors.Is(err, keyserver.ErrSealed) {
@@ -117,15 +118,15 @@ func (s *Server) findSealed(r *http.Request) (*place, error) {
 	host := hostname(r.Host)
 	name, _, _ := strings.Cut(r.URL.Path[1:], "/")
 	if m := s.doors[name]; m != nil {
-		return &place{m, "/" + name}, nil
+		return &place{m, "/" + name, true}, nil
 	}
 	for _, m := range s.doors {
 		if host != "" && m.state.Host == host {
-			return &place{m, ""}, nil
+			return &place{m, "", true}, nil
 		}
 		if m.kind.Root != nil {
 			if name, mine := m.kind.Root(r); mine && (name == "" || name == m.state.Name) {
-				return &place{m, ""}, nil
+				return &place{m, "", true}, nil
 			}
 		}
 	}

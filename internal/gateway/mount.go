@@ -161,6 +161,9 @@ const errorGrace = 10 * time.Second
 // run bounds a request, reads its body and answers it.
 func (m *mounted) run(e *exchange, r *http.Request, route *Route) (err error) {
 	s := m.server
+	if e.sealed {
+		return keyserver.ErrSealed
+	}
 	if !m.state.Serves() {
 		return ErrOff
 	}

@@ -129,7 +129,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		plainFailure(done, err)
 		return
 	}
-	done.door = at.mounted
+	done.door, done.sealed = at.mounted, at.sealed
 	at.serve(done, r, at.below)
 }
 

@@ -40,6 +40,7 @@ type Rig struct {
 	Gateway  *gateway.Server
 	Doors    string // address of the port
 	Roots    *x509.CertPool
+	Kept     map[string]string // what a suite made for its cases
 
 	disk    *disk
 	log     *buffer
@@ -59,7 +60,7 @@ func New(t testing.TB, s *Suite) *Rig { return newRig(t, s, s.Kind) }
 
 func newRig(t testing.TB, s *Suite, kind *gateway.Kind) *Rig {
 	t.Helper()
-	r := &Rig{Suite: s, disk: &disk{FS: audit.OS()}, log: &buffer{}, metrics: prometheus.NewRegistry(), kinds: gateway.Kinds{kind}}
+	r := &Rig{Suite: s, Kept: map[string]string{}, disk: &disk{FS: audit.OS()}, log: &buffer{}, metrics: prometheus.NewRegistry(), kinds: gateway.Kinds{kind}}
 	logger := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.Rig = keyservertest.NewWith(t, keyservertest.Setup{Serve: func(o *keyserver.Options) {
 		o.AuditFS, o.Logger = r.disk, logger

@@ -10,7 +10,6 @@ import (
 
 	"claviger/internal/authority"
 	"claviger/internal/gateway"
-	"claviger/internal/policy"
 )
 
 // Suite is what a door brings to be tried.
@@ -21,7 +20,8 @@ type Suite struct {
 	// Before runs before the endpoint is made: it puts material and fills in the
 	// record's credentials. It may be nil.
 	Before func(r *Rig, e *authority.Endpoint)
-	// After makes what the requests need, keys before all. It may be nil.
+	// After makes what the requests need, keys before all, and may permit itself what
+	// that takes: whatever policy is there then is replaced. It may be nil.
 	After func(r *Rig)
 	// Policy permits all cases; "": everything to whom the endpoint names.
 	Policy string
@@ -115,15 +115,24 @@ func required() []gateway.Failure {
 	}
 }
 
-// Run tries everything.
-func Run(t *testing.T, s Suite) {
-	t.Helper()
+func (s *Suite) name() {
 	if s.Endpoint.Name == "" {
 		s.Endpoint.Name = "door"
 	}
 	s.Endpoint.Kind = s.Kind.Name
+}
+
+// everything is a policy that permits it to whom the endpoint names.
+func (s *Suite) everything() string {
+	return fmt.Sprintf("permit(principal in Endpoint::%q, action, resource);", s.Endpoint.Name)
+}
+
+// Run tries everything.
+func Run(t *testing.T, s Suite) {
+	t.Helper()
+	s.name()
 	if s.Policy == "" {
-		s.Policy = fmt.Sprintf("permit(principal in %s, action, resource);", policy.Ref{Type: "Endpoint", ID: s.Endpoint.Name})
+		s.Policy = s.everything()
 	}
 	for _, f := range required() {
 		if s.Wrong[f] == nil {
