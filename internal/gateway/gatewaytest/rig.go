@@ -131,6 +131,9 @@ func (r *Rig) Client(cert *tls.Certificate) *http.Client {
 	return &http.Client{Transport: tr, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
+// Certificate is the client's; nil: it has none.
+func (r *Rig) Certificate() *tls.Certificate { return r.cert }
+
 // Base is the endpoint's URL.
 func (r *Rig) Base() string {
 	_, port, _ := net.SplitHostPort(r.Doors)
@@ -268,7 +271,15 @@ func (b *buffer) bytes() []byte {
 // disk is a file system on which no audit log can be written once it is full.
 type disk struct {
 	audit.FS
-	full atomic.Bool
+	full  atomic.Bool
+	stall atomic.Pointer[chan struct{}] // nil: it doesn't
+}
+
+// Stall has every sync of the audit log wait until release is called.
+func (r *Rig) Stall() (release func()) {
+	stalled := make(chan struct{})
+	r.disk.stall.Store(&stalled)
+	return sync.OnceFunc(func() { r.disk.stall.Store(nil); close(stalled) })
 }
 
 var errFull = errors.New("no space left on device")
@@ -295,8 +306,11 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 	return f.File.WriteAt(p, at)
 }
 
-// Sync fails on a full disk.
+// Sync fails on a full disk, and waits for one that has stalled.
 func (f *file) Sync() error {
+	if stalled := f.disk.stall.Load(); stalled != nil {
+		<-*stalled
+	}
 	if f.disk.full.Load() {
 		return errFull
 	}
