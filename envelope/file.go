@@ -24,8 +24,9 @@ func EncryptFile(ctx context.Context, w Wrapper, dst io.WriterAt, src io.ReaderA
 	if err := writeAt(dst, s.header, 0); err != nil {
 		return 0, err
 	}
-	n, err := s.File(ctx, io.NewOffsetWriter(dst, int64(len(s.header))), src, size)
-	return int64(len(s.header)) + n, err
+	begin := int64(len(s.header))
+	n, err := s.file(ctx, io.NewOffsetWriter(dst, begin), begin, src, size)
+	return begin + n, err
 }
 
 // DecryptFile opens the object in the first size bytes of src into the start of
@@ -38,11 +39,16 @@ func DecryptFile(ctx context.Context, u Unwrapper, dst io.WriterAt, src io.Reade
 		return 0, err
 	}
 	defer opener.key.Wipe()
-	return opener.File(ctx, dst, io.NewSectionReader(src, header, size-header), size-header)
+	return opener.file(ctx, dst, io.NewSectionReader(src, header, size-header), header, size-header)
 }
 
 // File is EncryptFile for the body alone.
 func (s *Sealer) File(ctx context.Context, dst io.WriterAt, src io.ReaderAt, size int64) (int64, error) {
+	return s.file(ctx, dst, 0, src, size)
+}
+
+// file is File for a body that begins at the given place of the file behind dst.
+func (s *Sealer) file(ctx context.Context, dst io.WriterAt, begin int64, src io.ReaderAt, size int64) (int64, error) {
 	total, err := cobblestone.SealedSize(size)
 	if err != nil {
 		return 0, sealed(err)
@@ -57,16 +63,17 @@ func (s *Sealer) File(ctx context.Context, dst io.WriterAt, src io.ReaderAt, siz
 	}
 	count := batches(size)
 	err = inParallel(ctx, s.workers, count, func(b *buffers, batch int64) error {
-		plain := b.input(min(batchPlain, size-batch*batchPlain))
-		if err := readPlainAt(src, plain, batch*batchPlain); err != nil {
+		from, to := span(batch, plainOffset, size)
+		plain := b.input(to-from, from)
+		if err := readPlainAt(src, plain, from); err != nil {
 			return err
 		}
-		var err error
-		b.out, err = body.SealRun(b.out[:0], batch*batchChunks, plain, batch == count-1)
+		at, end := span(batch, cobblestone.Offset, total)
+		out, err := body.SealRun(b.output(end-at, begin+at), batch*batchChunks, plain, batch == count-1)
 		if err != nil {
 			return sealed(err)
 		}
-		return writeAt(dst, b.out, cobblestone.Offset(batch*batchChunks))
+		return writeAt(dst, out, at)
 	})
 	if err != nil {
 		return 0, err
@@ -77,6 +84,11 @@ func (s *Sealer) File(ctx context.Context, dst io.WriterAt, src io.ReaderAt, siz
 // File is DecryptFile for a body of exactly size bytes. The length is verified
 // before the first byte is written.
 func (o *Opener) File(ctx context.Context, dst io.WriterAt, src io.ReaderAt, size int64) (int64, error) {
+	return o.file(ctx, dst, src, 0, size)
+}
+
+// file is File for a body that begins at the given place of the file behind src.
+func (o *Opener) file(ctx context.Context, dst io.WriterAt, src io.ReaderAt, begin, size int64) (int64, error) {
 	r, err := o.ReaderAt(src, size)
 	if err != nil {
 		return 0, err
@@ -84,22 +96,22 @@ func (o *Opener) File(ctx context.Context, dst io.WriterAt, src io.ReaderAt, siz
 	defer r.body.Wipe()
 	count := batches(r.plain)
 	err = inParallel(ctx, o.workers, count, func(b *buffers, batch int64) error {
-		at := cobblestone.Offset(batch * batchChunks)
-		sealed := b.input(min(batchSealed, size-at))
-		if err := readAt(src, sealed, at); err != nil {
+		from, to := span(batch, cobblestone.Offset, size)
+		sealed := b.input(to-from, begin+from)
+		if err := readAt(src, sealed, from); err != nil {
 			return err
 		}
-		var err error
-		b.out, err = r.body.OpenRun(b.out[:0], batch*batchChunks, sealed, batch == count-1)
+		at, end := span(batch, plainOffset, r.plain)
+		out, err := r.body.OpenRun(b.output(end-at, at), batch*batchChunks, sealed, batch == count-1)
 		if err != nil {
 			return opened(err)
 		}
-		for i := 0; i < len(b.out); i += alignedWrite {
-			if err := writeAt(dst, b.out[i:min(i+alignedWrite, len(b.out))], batch*batchPlain+int64(i)); err != nil {
+		for ; len(out) > alignedWrite; at, out = at+alignedWrite, out[alignedWrite:] {
+			if err := writeAt(dst, out[:alignedWrite], at); err != nil {
 				return err
 			}
 		}
-		return nil
+		return writeAt(dst, out, at)
 	})
 	if err != nil {
 		return 0, err

@@ -129,7 +129,7 @@ func (p *pipeline) pump(ctx context.Context, dst io.Writer, src io.Reader) error
 			}
 		}
 		j := p.free[len(p.free)-1]
-		buf := j.input(int64(p.batch))
+		buf := j.input(int64(p.batch), 0)
 		n, err := readFull(src, buf)
 		if err != nil {
 			return errors.Join(p.drain(dst), fmt.Errorf("read input: %w", err))

@@ -6,6 +6,8 @@ import (
 	"context"
 	"io"
 	"os"
+	"runtime"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +16,16 @@ import (
 
 // longFile is from how many bytes on progress is shown.
 const longFile = 32 << 20
+
+// bulkWorkers is how many goroutines encrypt or decrypt a file: one for each
+// processor. The scheduler gets one more than there are. Otherwise, as none is
+// ever idle, it takes a processor from each goroutine whose read or write lasts
+// longer than 20 µs, to have nobody use it, and wakes up that often to do so.
+var bulkWorkers = sync.OnceValue(func() int {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(n + 1)
+	return n
+})
 
 // cipherFlags are those that encrypt, decrypt and rewrap share.
 type cipherFlags struct {

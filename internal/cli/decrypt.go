@@ -66,7 +66,7 @@ func (e *env) decrypt(ctx context.Context, args, keys []string, f cipherFlags, c
 	}
 	defer c.Close()
 	o := f.expect(keys, p)
-	o.AllowCompromised = compromised
+	o.AllowCompromised, o.Workers = compromised, bulkWorkers()
 	var opened client.Opened
 	if dst := out.File(); dst != nil && in.file != nil {
 		r.Bytes, opened, err = c.DecryptFile(ctx, dst, in.section(), o)

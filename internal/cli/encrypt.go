@@ -64,7 +64,7 @@ func (e *env) encrypt(ctx context.Context, args []string, key string, f cipherFl
 		return r, err
 	}
 	defer c.Close()
-	o := client.EncryptOptions{Partition: f.partitionBytes(), HidePartition: hide, Context: f.contextBytes()}
+	o := client.EncryptOptions{Partition: f.partitionBytes(), HidePartition: hide, Context: f.contextBytes(), Workers: bulkWorkers()}
 	r = cipherResult{Output: f.out, Key: key}
 	if dst := out.File(); dst != nil && in.file != nil {
 		r.Bytes, err = c.EncryptFile(ctx, key, dst, in.section(), o)
