@@ -28,6 +28,7 @@ import (
 	"claviger/internal/keyserver/keywork"
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/keyserver/policyset"
+	"claviger/internal/keyserver/secretwork"
 	"claviger/internal/keyserver/sendtoken"
 	"claviger/internal/keyserver/standing"
 	"claviger/internal/members"
@@ -68,6 +69,7 @@ type Core struct {
 	gate    *limits.Gate
 	own     *identity.Identity
 	holding *holding.Holding
+	secrets *secretwork.Worker
 	ahead   *standing.Standing
 	hearsay *hearsay.Hearsay
 
@@ -116,6 +118,7 @@ func (c *Core) open(ctx context.Context) error {
 	if err := c.openAudit(); err != nil {
 		return err
 	}
+	c.openSecrets()
 	if err = errors.Join(c.openIdentity(), c.openHearsay(), c.openStanding(ctx)); err != nil {
 		return err
 	}
@@ -260,10 +263,7 @@ func (c *Core) revocationID(client string) wire.RevocationID {
 // currentPolicy is the policy in force.
 func (c *Core) currentPolicy(s *authority.PolicySet) (*policyset.Set, error) {
 	set, err := c.policy.Get(s)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return set, nil
+	return set, unavailable(err)
 }
 
 // Usable says why nothing may be decided or vouched for, nil while it may.
@@ -271,11 +271,7 @@ func (c *Core) Usable() error {
 	if err := c.sound(); err != nil {
 		return err
 	}
-	err := c.hearsay.Err()
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return err
+	return unavailable(c.hearsay.Err())
 }
 
 // sound is Usable for people, who see and settle what others say.

@@ -114,8 +114,8 @@ func (c *Core) read(ctx context.Context, caller *authn.Caller, op Op) (Answer, e
 	}
 	switch op := op.(type) {
 	case *ReadRecords:
-		records, err := c.readRecords(ctx, op.From)
-		return &Records{records}, err
+		records, err := c.ledger.Page(ctx, op.From)
+		return &Records{records}, unavailable(err)
 	case *ReadPending:
 		return c.readPending(ctx, caller)
 	case *ReadStatus:
@@ -271,17 +271,12 @@ func logError(err error) error {
 	return err
 }
 
-const (
-	maxPage  = 4 << 20 // bytes of records in one answer
-	maxBatch = 512     // records in one answer
-)
-
-func (c *Core) readRecords(ctx context.Context, from uint64) ([]wire.Opened, error) {
-	records, err := c.log.Records(ctx, from, maxBatch)
+// unavailable is what an error of the store or the audit log is for doors.
+func unavailable(err error) error {
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return wire.Page(records, maxPage), nil
+	return err
 }
 
 func (c *Core) readPending(ctx context.Context, caller *authn.Caller) (Answer, error) {

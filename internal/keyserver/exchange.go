@@ -160,8 +160,5 @@ func (c *Core) judge(t authn.Trust, typ string, signed *wire.Signed, id wire.Has
 // work waits for a turn to compute.
 func (c *Core) work(ctx context.Context) (done func(), err error) {
 	done, err = c.gate.Work(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return done, nil
+	return done, unavailable(err)
 }

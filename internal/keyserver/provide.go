@@ -35,6 +35,8 @@ func (c *Core) doKeys(ctx context.Context, caller *authn.Caller, op Op) (Answer,
 		return c.rotateKey(ctx, caller, op)
 	case *RetireKey:
 		return c.retireKey(ctx, caller, op)
+	case *Secret:
+		return c.secret(ctx, caller, op)
 	}
 	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for admins"}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	"claviger/internal/audit"
 	"claviger/internal/authority"
 	"claviger/internal/keyserver/hearsay"
 	"claviger/internal/keyserver/identity"
@@ -49,7 +48,7 @@ func (c *Core) Statement() ([]byte, error) { return c.own.Statement() }
 func (c *Core) openIdentity() (err error) {
 	c.own, err = identity.New(identity.Options{
 		Domain: c.o.Domain, Server: c.id, Signer: c.signer, TLSKey: c.o.TLSKey, Mailbox: c.o.Mailbox,
-		Clock: c.clock, Logger: c.logger, Every: c.o.StatementEvery, Log: told{c.log, c.audit}, Usable: c.Usable,
+		Clock: c.clock, Logger: c.logger, Every: c.o.StatementEvery, Log: identity.Books{Log: c.log, Audit: c.audit, Unwritable: ErrUnavailable}, Usable: c.Usable,
 		Stated: func(e wire.Epoch, issued int64) { c.holding.Stated(e, issued) },
 	})
 	return err
@@ -69,37 +68,6 @@ func (c *Core) openHearsay() (err error) {
 
 // Hear takes a statement of a server that came another way than by the store.
 func (c *Core) Hear(signed []byte) { c.hearsay.Hear(signed) }
-
-// told is what statements tell.
-type told struct {
-	log   *authority.Log
-	audit *audit.Log
-}
-
-// Epoch is that of the present state.
-func (t told) Epoch() (e wire.Epoch) {
-	t.log.View(func(s *authority.State) { e = s.Epoch })
-	return e
-}
-
-// Chain is the member chain.
-func (t told) Chain() (chain [][]byte) {
-	t.log.View(func(s *authority.State) { chain = s.Members.Chain })
-	return chain
-}
-
-// Told is what a statement says of the present state.
-func (t told) Told(now int64) (out identity.Told, err error) {
-	cp, err := t.audit.Checkpoint()
-	if err != nil {
-		return out, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	out.Checkpoint = cp.Checkpoint
-	t.log.View(func(s *authority.State) {
-		out.Epoch, out.Head, out.Members, out.Revoked = s.Epoch, s.Head, s.Members.Newest, s.Revocations(now)
-	})
-	return out, nil
-}
 
 // unseal opens a message with the key of the descriptor it was sealed to, and
 // returns that descriptor's hash.

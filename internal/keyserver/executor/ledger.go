@@ -44,6 +44,26 @@ func (l *Ledger) Anchor(ctx context.Context, server wire.ServerID, c wire.Checkp
 	return l.Append(ctx, authority.KindAnchor, authority.Anchor{Server: server, Checkpoint: c})
 }
 
+const (
+	maxPage  = 4 << 20 // bytes of records in one page
+	maxBatch = 512     // records in one page
+)
+
+// Page reads opened records from a position on, as many as one answer holds.
+func (l *Ledger) Page(ctx context.Context, from uint64) ([]wire.Opened, error) {
+	records, err := l.log.Records(ctx, from, maxBatch)
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for i, r := range records {
+		if size += len(r.Entry) + 256; size > maxPage && i > 0 {
+			return records[:i], nil
+		}
+	}
+	return records, nil
+}
+
 // AppendIf is Append that asks holds of the state that the body is signed on.
 func (l *Ledger) AppendIf(ctx context.Context, kind string, payload any, holds func(*authority.State) error) error {
 	const tries = 8
