@@ -48,8 +48,8 @@ mutants: go-version ## break the code on purpose; every mutant must fail a test
 generate: go-version ## write generated files (man pages) anew
 	go run ./cmd/claviger gen-man docs/man
 
-bench: go-version ## the figures of docs/performance.md, as a table, in some minutes
-	@mkdir -p $(BIN); go build -C tools -o ../$(BIN)/benchtable ./benchtable
+bench: go-version ## the figures of docs/performance.md: benchmarks of every part, then bench-peers; ONLY='field|copy' for some rows
+	@mkdir -p $(BIN); go build -C bench -o ../$(BIN)/benchtable ./cmd/benchtable
 	@$(BIN)/benchtable -benchtime $(BENCHTIME) -only '$(ONLY)'
 	@[ -n '$(ONLY)' ] || $(MAKE) bench-peers
 

@@ -90,7 +90,7 @@ func TestMemory(t *testing.T) {
 func TestRows(t *testing.T) {
 	var sections []string
 	for _, r := range rows {
-		files, err := filepath.Glob(filepath.Join("..", "..", r.pkg, "*_test.go"))
+		files, err := filepath.Glob(filepath.Join("..", "..", "..", r.pkg, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
