@@ -4,6 +4,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -260,7 +261,7 @@ func (l *Log) rollTo(number uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := l.journal.trim(); err != nil {
+	if err := errors.Join(l.journal.trim(), l.putEdge()); err != nil {
 		return err
 	}
 	next, err := createJournal(l.fs, l.o.Dir, l.identity(number))
@@ -281,6 +282,13 @@ func (l *Log) rollTo(number uint64) error {
 		return err
 	}
 	return l.commitStart(Position{Log: number}, previous, ActionRoll, fmt.Sprintf("log %d is full", final.Log))
+}
+
+// putEdge writes what proofs of the log that is closed need beside its full tiles.
+func (l *Log) putEdge() error {
+	l.state.Lock()
+	defer l.state.Unlock()
+	return l.tiles.putEdge(&l.state.tree)
 }
 
 // use makes a journal the one that the committer writes.

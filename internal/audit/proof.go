@@ -5,6 +5,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -20,22 +21,34 @@ var ErrProof = errors.New("no such proof")
 // leaves of its log: the audit path of RFC 6962, section 2.1.1, checked by
 // [CheckLeaf].
 func (l *Log) ProveLeaf(at Position, size uint64) ([]wire.Hash, error) {
-	source, err := l.hashes(at.Log)
-	if err != nil {
-		return nil, err
-	}
-	return source.proveLeaf(at.Index, size)
+	return l.prove(at.Log, func(s *hashSource) ([]wire.Hash, error) { return s.proveLeaf(at.Index, size) })
 }
 
 // ProveExtension proves that the tree of size leaves of a log begins with that
 // of its first old leaves: the consistency proof of RFC 6962, section 2.1.2,
 // which a witness asks for. It is checked by [CheckExtension].
 func (l *Log) ProveExtension(number, old, size uint64) ([]wire.Hash, error) {
-	source, err := l.hashes(number)
-	if err != nil {
+	return l.prove(number, func(s *hashSource) ([]wire.Hash, error) { return s.proveExtension(old, size) })
+}
+
+// prove makes a proof from a log's tiles. Those of a closed log are held against
+// its last checkpoint; where they fail, are gone, or were written by an older
+// version, the journal is read.
+func (l *Log) prove(number uint64, from func(*hashSource) ([]wire.Hash, error)) ([]wire.Hash, error) {
+	source := l.running(number)
+	if source != nil {
+		return from(source)
+	}
+	source, err := l.ended(number)
+	if err == nil {
+		if proof, err := from(source); err == nil {
+			return proof, nil
+		}
+	}
+	if source, err = l.replayed(number); err != nil {
 		return nil, err
 	}
-	return source.proveExtension(old, size)
+	return from(source)
 }
 
 // CheckLeaf checks a proof of [Log.ProveLeaf] that body is the encoded leaf at
@@ -79,26 +92,66 @@ type hashSource struct {
 	number    uint64
 	tree      tree
 	unwritten map[tileName][]wire.Hash
+	doubted   bool // a full tile counts only if the one above has its root
 }
 
-// hashes is the source for a log. That of a closed one is made by reading it.
-func (l *Log) hashes(number uint64) (*hashSource, error) {
-	s := &hashSource{fs: l.fs, dir: l.o.Dir, number: number, unwritten: map[tileName][]wire.Hash{}}
+func (l *Log) source(number uint64) *hashSource {
+	return &hashSource{fs: l.fs, dir: l.o.Dir, number: number, unwritten: map[tileName][]wire.Hash{}}
+}
+
+// running is the source for the log that takes leaves, nil for another one.
+func (l *Log) running(number uint64) *hashSource {
 	l.state.Lock()
-	current := l.state.number == number
-	if current {
-		s.tree.size = l.state.tree.size
-		for _, p := range l.state.tree.partial {
-			s.tree.partial = append(s.tree.partial, slices.Clone(p))
-		}
-		for name, h := range l.state.unwritten {
-			s.unwritten[name] = h
-		}
+	defer l.state.Unlock()
+	if l.state.number != number {
+		return nil
 	}
-	l.state.Unlock()
-	if current {
-		return s, nil
+	s := l.source(number)
+	s.tree.size = l.state.tree.size
+	for _, p := range l.state.tree.partial {
+		s.tree.partial = append(s.tree.partial, slices.Clone(p))
 	}
+	for name, h := range l.state.unwritten {
+		s.unwritten[name] = h
+	}
+	return s
+}
+
+// errTiles says that a closed log's tiles are not those of its checkpoint.
+var errTiles = errors.New("tiles don't match the checkpoint")
+
+// ended is the source for a log that was closed in order, made of its checkpoint
+// and of its tiles, the last and partial one of each level among them.
+func (l *Log) ended(number uint64) (*hashSource, error) {
+	signed, err := readFile(l.fs, filepath.Join(numberDir(l.o.Dir, number), checkpointName), maxNote)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ParseCheckpoint(signed, Origin(l.o.Domain, l.o.Server, number), l.key.public)
+	if err != nil {
+		return nil, err
+	}
+	s := l.source(number)
+	s.doubted, s.tree.size = true, c.Size
+	for level := 0; c.Size>>(tileHeight*level) > 0; level++ {
+		width := c.Size >> (tileHeight * level) % tileWidth
+		data, err := readTile(s.fs, tileFile(s.dir, number, level), c.Size>>(tileHeight*(level+1)), int(width))
+		if err != nil {
+			return nil, err
+		}
+		s.tree.partial = append(s.tree.partial, splitTile(data))
+	}
+	// Security: a tile is derived and unsigned; what it says holds if it hashes to
+	// what the server signed.
+	if root, err := tlog.TreeHash(int64(c.Size), s); err != nil || wire.Hash(root) != c.Root {
+		return nil, errTiles
+	}
+	return s, nil
+}
+
+// replayed is the source for a closed log, made by reading it.
+func (l *Log) replayed(number uint64) (*hashSource, error) {
+	s := l.source(number)
 	err := l.read(Position{Log: number}, func(kind entryKind, _ uint64, body []byte) error {
 		if kind == entryLeaf {
 			s.tree.append(leafHash(body))
@@ -163,11 +216,32 @@ func (s *hashSource) tile(name tileName) ([]wire.Hash, error) {
 	}
 	full := s.tree.size >> (tileHeight * (name.level + 1))
 	if name.number < full {
-		data, err := readTile(s.fs, tileFile(s.dir, s.number, name.level), name.number)
-		return splitTile(data), err
+		data, err := readTile(s.fs, tileFile(s.dir, s.number, name.level), name.number, tileWidth)
+		if err != nil {
+			return nil, err
+		}
+		hashes := splitTile(data)
+		return hashes, s.vouch(name, hashes)
 	}
 	if name.level < len(s.tree.partial) {
 		return s.tree.partial[name.level], nil
 	}
 	return nil, nil
+}
+
+// vouch holds a full tile of a closed log against the one above it, up to the
+// partial ones, which were held against the checkpoint.
+func (s *hashSource) vouch(name tileName, hashes []wire.Hash) error {
+	if !s.doubted {
+		return nil
+	}
+	above, err := s.tile(tileName{name.level + 1, name.number / tileWidth})
+	if err != nil {
+		return err
+	}
+	at := name.number % tileWidth
+	if at >= uint64(len(above)) || above[at] != rootOf(hashes) {
+		return errTiles
+	}
+	return nil
 }

@@ -81,7 +81,7 @@ func (s *tileStore) put(name tileName, hashes []wire.Hash) error {
 
 // mend writes the tile unless the file has it.
 func (s *tileStore) mend(name tileName, hashes []wire.Hash) error {
-	if got, err := readTile(s.fs, tileFile(s.dir, s.number, name.level), name.number); err == nil && bytes.Equal(got, tileBytes(hashes)) {
+	if got, err := readTile(s.fs, tileFile(s.dir, s.number, name.level), name.number, tileWidth); err == nil && bytes.Equal(got, tileBytes(hashes)) {
 		return nil
 	}
 	return s.put(name, hashes)
@@ -96,13 +96,24 @@ func (s *tileStore) close() error {
 	return err
 }
 
-func readTile(fsys FS, file string, number uint64) ([]byte, error) {
+// putEdge writes the tiles that are not full, of a log that is being closed.
+func (s *tileStore) putEdge(t *tree) error {
+	for level, hashes := range t.partial {
+		if err := s.put(tileName{level, t.size >> (tileHeight * (level + 1))}, hashes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readTile reads the first hashes of a tile.
+func readTile(fsys FS, file string, number uint64, width int) ([]byte, error) {
 	f, err := fsys.Open(file, false)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data := make([]byte, tileSize)
+	data := make([]byte, width*sha256.Size)
 	n, err := f.ReadAt(data, int64(number)*tileSize)
 	if n < len(data) {
 		return nil, fmt.Errorf("read tile: %w", errors.Join(err, io.ErrUnexpectedEOF))
