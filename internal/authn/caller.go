@@ -21,6 +21,9 @@ var (
 	// ErrBusy means that the signer made more requests than are remembered
 	// against replay (HTTP 429); nothing is wrong with this one.
 	ErrBusy = errors.New("too many requests of this key")
+	// ErrAway means that the credential can't be judged now, since what its issuer
+	// publishes is neither known nor to be had (HTTP 503).
+	ErrAway = errors.New("the credential's issuer can't be reached")
 )
 
 // Kind is the kind of caller.

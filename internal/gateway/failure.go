@@ -81,7 +81,7 @@ func failures() []failureRow {
 	return []failureRow{
 		{ErrTooLarge, TooLarge}, {ErrTimeout, TooSlow}, {ErrNotFound, NoRoute}, {ErrMethod, NoMethod}, {ErrMediaType, MediaType},
 		{ErrRate, TooMany}, {ErrOff, EndpointOff}, {ErrBody, Malformed}, {ErrInternal, Internal},
-		{keyserver.ErrSealed, Sealed}, {keyserver.ErrUnavailable, Unavailable}, {keyserver.ErrBusy, Busy}, {authn.ErrBusy, Busy},
+		{keyserver.ErrSealed, Sealed}, {keyserver.ErrUnavailable, Unavailable}, {authn.ErrAway, Unavailable}, {keyserver.ErrBusy, Busy}, {authn.ErrBusy, Busy},
 		{authn.ErrRevoked, Revoked}, {keyserver.ErrUnproved, Unauthenticated}, {authn.ErrRefused, Unauthenticated},
 		{keyserver.ErrDenied, Denied}, {keyserver.ErrNotFound, Denied}, {keyserver.ErrRefused, Refused}, {keyserver.ErrMalformed, Malformed},
 		{context.DeadlineExceeded, TooSlow}, {context.Canceled, TooSlow},
