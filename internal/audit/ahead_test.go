@@ -5,12 +5,14 @@ package audit
 import (
 	"bytes"
 	"testing"
+
+	"claviger/internal/audit/disk"
 )
 
 // journalBytes is the current journal file, room included.
 func journalBytes(t *testing.T, fsys FS) []byte {
 	t.Helper()
-	data, err := readFile(fsys, journalOne, 1<<30)
+	data, err := disk.ReadFile(fsys, journalOne, 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"claviger/internal/audit/disk"
 	"claviger/internal/wire"
 )
 
@@ -51,7 +52,7 @@ func TestCheckpoint(t *testing.T) {
 	if err != nil || final.Size != 3 {
 		t.Errorf("after close: %+v, %v", final.Checkpoint, err)
 	}
-	on, err := readFile(fsys, filepath.Join(numberDir(testDir, 1), checkpointName), maxNote)
+	on, err := disk.ReadFile(fsys, filepath.Join(numberDir(testDir, 1), checkpointName), maxNote)
 	if err != nil || !bytes.Equal(on, final.Note) {
 		t.Errorf("the file doesn't hold the last checkpoint: %v", err)
 	}
@@ -107,7 +108,7 @@ func TestCarryChecks(t *testing.T) {
 	for i := 0; put(t, l, testLeaf(i)).Log == 1; i++ {
 	}
 	name := filepath.Join(numberDir(testDir, 1), journalName)
-	data, err := readFile(fsys, name, 1<<20)
+	data, err := disk.ReadFile(fsys, name, 1<<20)
 	if err != nil || !fsys.Damage(name, bytes.Index(data, []byte("attributes"))) {
 		t.Fatal("nothing to damage")
 	}
@@ -206,7 +207,7 @@ func TestNumbersChain(t *testing.T) {
 	}
 	for _, number := range numbers[1:] {
 		entries := all(t, l, number)
-		signed, err := readFile(o.FS, filepath.Join(numberDir(testDir, number-1), checkpointName), maxNote)
+		signed, err := disk.ReadFile(o.FS, filepath.Join(numberDir(testDir, number-1), checkpointName), maxNote)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"claviger/internal/audit/disk"
 	"claviger/internal/wire"
 )
 
@@ -150,7 +151,7 @@ func (l *Log) checkpoint() (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, l.stopped(fmt.Errorf("sign checkpoint: %w", err))
 	}
-	if err := writeFile(l.fs, filepath.Join(numberDir(l.o.Dir, now.Log), checkpointName), signed); err != nil {
+	if err := disk.WriteFile(l.fs, filepath.Join(numberDir(l.o.Dir, now.Log), checkpointName), signed); err != nil {
 		return Checkpoint{}, l.stopped(fmt.Errorf("write checkpoint: %w", err))
 	}
 	l.last = Checkpoint{now, signed}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"claviger/internal/audit/disk"
 	"claviger/internal/wire"
 )
 
@@ -81,7 +82,7 @@ func (e *exporter) number(number uint64, now Checkpoint) {
 	if number == now.Log {
 		limit = now.Size
 	} else if e.err == nil {
-		signed, e.err = readFile(e.log.fs, filepath.Join(numberDir(e.log.o.Dir, number), checkpointName), maxNote)
+		signed, e.err = disk.ReadFile(e.log.fs, filepath.Join(numberDir(e.log.o.Dir, number), checkpointName), maxNote)
 	}
 	vkey, err := VerifierKey(Origin(e.log.o.Domain, e.log.o.Server, number), e.log.key.public)
 	if err != nil && e.err == nil {

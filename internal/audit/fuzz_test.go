@@ -10,6 +10,7 @@ import (
 	"math"
 	"testing"
 
+	"claviger/internal/audit/disk"
 	"claviger/internal/wire"
 )
 
@@ -74,7 +75,7 @@ func FuzzJournal(f *testing.F) {
 	leaf.PolicySet = hash
 	put(f, l, leaf)
 	mustClose(f, l)
-	good, err := readFile(fsys, journalOne, 1<<20)
+	good, err := disk.ReadFile(fsys, journalOne, 1<<20)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func FuzzJournal(f *testing.F) {
 		if err := fsys.MkdirAll(numberDir(testDir, 1)); err != nil {
 			t.Fatal(err)
 		}
-		if err := writeFile(fsys, journalOne, data); err != nil {
+		if err := disk.WriteFile(fsys, journalOne, data); err != nil {
 			t.Fatal(err)
 		}
 		l, err := Open(testOptions(fsys))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"claviger/internal/audit/attributes"
+	"claviger/internal/audit/disk"
 	"claviger/internal/clock"
 	"claviger/internal/wire"
 )
@@ -40,6 +41,15 @@ const (
 	DefaultMaxBytes   = 1 << 30  // of a journal, before the next number begins
 	DefaultMaxBacklog = 64 << 20 // bytes that wait for the disk
 )
+
+// FS is the file system that the log lies in.
+type FS = disk.FS
+
+// File is an open file of it.
+type File = disk.File
+
+// OS returns the file system of the operating system.
+func OS() FS { return disk.OS() }
 
 // Options says whose log it is and where it lies.
 type Options struct {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 
+	"claviger/internal/audit/disk"
 	"claviger/internal/wire"
 )
 
@@ -182,7 +183,7 @@ type scan struct {
 func (l *Log) scan(number uint64) (scan, error) {
 	s := scan{blobs: blobIndex{}, roots: map[uint64]wire.Hash{}}
 	home := numberDir(l.o.Dir, number)
-	signed, err := readFile(l.fs, filepath.Join(home, checkpointName), maxNote)
+	signed, err := disk.ReadFile(l.fs, filepath.Join(home, checkpointName), maxNote)
 	if err != nil {
 		return s, fmt.Errorf("read checkpoint: %w", err)
 	}

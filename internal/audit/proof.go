@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"claviger/internal/audit/disk"
 	"claviger/internal/wire"
 )
 
@@ -123,7 +124,7 @@ var errTiles = errors.New("tiles don't match the checkpoint")
 // ended is the source for a log that was closed in order, made of its checkpoint
 // and of its tiles, the last and partial one of each level among them.
 func (l *Log) ended(number uint64) (*hashSource, error) {
-	signed, err := readFile(l.fs, filepath.Join(numberDir(l.o.Dir, number), checkpointName), maxNote)
+	signed, err := disk.ReadFile(l.fs, filepath.Join(numberDir(l.o.Dir, number), checkpointName), maxNote)
 	if err != nil {
 		return nil, err
 	}

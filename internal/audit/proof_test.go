@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"claviger/internal/audit/disk"
 	"claviger/internal/testkit/faultfs"
 	"claviger/internal/wire"
 )
@@ -127,7 +128,7 @@ func TestProofsOfClosedLogs(t *testing.T) {
 		}
 	}
 	put(t, l, testLeaf(2))
-	signed, err := readFile(fsys, filepath.Join(numberDir(testDir, 1), checkpointName), maxNote)
+	signed, err := disk.ReadFile(fsys, filepath.Join(numberDir(testDir, 1), checkpointName), maxNote)
 	if err != nil {
 		t.Fatal(err)
 	}

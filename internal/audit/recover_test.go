@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"claviger/internal/audit/disk"
 	"claviger/internal/wire"
 )
 
@@ -32,7 +33,7 @@ func fill(t *testing.T, fsys memFS, leaves int) []int {
 func TestDamageIsNotTorn(t *testing.T) {
 	fsys := newMem(15)
 	offsets := fill(t, fsys, 5)
-	size, _ := readFile(fsys, journalOne, 1<<20)
+	size, _ := disk.ReadFile(fsys, journalOne, 1<<20)
 	if !fsys.Damage(journalOne, offsets[2]+batchSize+9) {
 		t.Fatal("nothing to damage")
 	}
@@ -44,7 +45,7 @@ func TestDamageIsNotTorn(t *testing.T) {
 	if first.Kind != Start || first.Previous.Number != 1 || first.Previous.Size != 3 || first.Reason != l.opening.GivenUp {
 		t.Errorf("start leaf %+v", first)
 	}
-	after, _ := readFile(fsys, journalOne, 1<<20)
+	after, _ := disk.ReadFile(fsys, journalOne, 1<<20)
 	if len(after) != len(size) {
 		t.Error("the damaged journal was changed")
 	}
@@ -86,7 +87,7 @@ func TestShorterThanSigned(t *testing.T) {
 	fsys := newMem(17)
 	offsets := fill(t, fsys, 5)
 	checkpoint := filepath.Join(numberDir(testDir, 1), checkpointName)
-	signed, _ := readFile(fsys, checkpoint, maxNote)
+	signed, _ := disk.ReadFile(fsys, checkpoint, maxNote)
 	c, err := ParseCheckpoint(signed, Origin(testDomain, testServer, 1), testKey.Public().(ed25519.PublicKey))
 	if err != nil {
 		t.Fatal(err)
@@ -158,8 +159,8 @@ func TestForgedCheckpointFile(t *testing.T) {
 	fsys := newMem(21)
 	fill(t, fsys, 2)
 	name := filepath.Join(numberDir(testDir, 1), checkpointName)
-	signed, _ := readFile(fsys, name, maxNote)
-	if err := writeFile(fsys, name, bytes.Replace(signed, []byte("\n4\n"), []byte("\n3\n"), 1)); err != nil {
+	signed, _ := disk.ReadFile(fsys, name, maxNote)
+	if err := disk.WriteFile(fsys, name, bytes.Replace(signed, []byte("\n4\n"), []byte("\n3\n"), 1)); err != nil {
 		t.Fatal(err)
 	}
 	l := mustOpen(t, testOptions(fsys))
@@ -188,7 +189,7 @@ func TestTilesAreMadeAgain(t *testing.T) {
 	}
 	mustClose(t, l)
 	name := tileFile(testDir, 1, 0)
-	want, err := readFile(fsys, name, 1<<20)
+	want, err := disk.ReadFile(fsys, name, 1<<20)
 	if err != nil || len(want) != 2*tileSize {
 		t.Fatalf("tiles of %d bytes, %v", len(want), err)
 	}
@@ -200,7 +201,7 @@ func TestTilesAreMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, mustOpen(t, testOptions(fsys)))
-	if got, _ := readFile(fsys, name, 1<<20); !bytes.Equal(got, want) {
+	if got, _ := disk.ReadFile(fsys, name, 1<<20); !bytes.Equal(got, want) {
 		t.Error("a damaged tile stays")
 	}
 	if got := tilePath(3, 1234067, 7); got != "tile/3/x001/x234/067.p/7" {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package audit
+package disk
 
 import (
 	"errors"
@@ -106,9 +106,9 @@ func (osFS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
-// writeFile replaces a small file so that, whatever happens, the old or the new
+// WriteFile replaces a small file so that, whatever happens, the old or the new
 // content is there: write beside it, sync, rename, sync the directory.
-func writeFile(fsys FS, name string, data []byte) error {
+func WriteFile(fsys FS, name string, data []byte) error {
 	temp := name + ".tmp"
 	f, err := fsys.Open(temp, true)
 	if err != nil {
@@ -130,9 +130,9 @@ func writeFile(fsys FS, name string, data []byte) error {
 	return fsys.SyncDir(filepath.Dir(name))
 }
 
-// readFile reads a file of at most limit bytes. A missing file is nil without
+// ReadFile reads a file of at most limit bytes. A missing file is nil without
 // an error.
-func readFile(fsys FS, name string, limit int64) ([]byte, error) {
+func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 	f, err := fsys.Open(name, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

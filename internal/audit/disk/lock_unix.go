@@ -2,7 +2,7 @@
 
 //go:build unix
 
-package audit
+package disk
 
 import (
 	"os"
