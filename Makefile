@@ -16,10 +16,10 @@ BENCHTIME ?= 200ms
 ONLY ?=
 PEERS ?=
 
-.PHONY: help build demo test lint fuzz mutants bench bench-peers bench-big generate go-version
+.PHONY: help build demo test test-k8s lint fuzz mutants bench bench-peers bench-big generate go-version
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 go-version:
 	@test/check.sh go-version
@@ -35,6 +35,9 @@ demo: build ## a whole trust domain in one process, on 127.0.0.1 only
 
 test: ## everything CI checks; installs what it needs on Debian
 	@test/check.sh all
+
+test-k8s: go-version ## a real kube-apiserver and etcd with the plugin; builds them, which takes minutes
+	go test -C test/k8s -count=1 -timeout 40m -v ./...
 
 lint: ## gofmt, vet and staticcheck over every module
 	@test/check.sh go-version fmt vet staticcheck

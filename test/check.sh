@@ -93,8 +93,15 @@ step_gotest() {
   local m status=0
   : >"$scratch/gotest"
   for m in $(modules); do
-    echo "go test -race: $m"
-    (cd "$m" && go test -race -shuffle=on -timeout 15m ./...) 2>&1 | tee -a "$scratch/gotest" || status=1
+    # test/k8s has a target of its own. What test/clients is made of is other people's:
+    # to build it once more, with -race, would cost minutes.
+    local flags=(-race)
+    case $m in
+      test/k8s) continue ;;
+      test/clients) flags=() ;;
+    esac
+    echo "go test ${flags[*]}: $m"
+    (cd "$m" && go test "${flags[@]}" -shuffle=on -timeout 15m ./...) 2>&1 | tee -a "$scratch/gotest" || status=1
   done
   [ "$status" = 0 ] || fail "go test failed; its FAIL lines are above"
 }

@@ -173,7 +173,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, response []byte,
 	status := &Error{}
 	if err != nil {
 		status = asError(err)
-		s.Log.LogAttrs(r.Context(), slog.LevelWarn, "call refused", slog.String("method", printable(r.URL.Path)), slog.Int("code", int(status.Code)), slog.String("error", err.Error()))
+		level := slog.LevelWarn
+		if _, said := errors.AsType[*Error](err); said {
+			level = slog.LevelDebug // whoever refused it has logged what matters
+		}
+		s.Log.LogAttrs(r.Context(), level, "call refused", slog.String("method", printable(r.URL.Path)), slog.Int("code", int(status.Code)), slog.String("error", err.Error()))
 	}
 	w.Header().Set("Content-Type", "application/grpc")
 	w.WriteHeader(http.StatusOK)
