@@ -35,7 +35,10 @@ func (w *Worker) write(ctx context.Context, caller *authn.Caller, a *Ask) (*Resu
 	if oerr := w.outcome(ctx, caller, a, at, &v, err); oerr != nil {
 		return nil, oerr
 	}
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // errMoved says that another change of the secret was first.
