@@ -56,7 +56,7 @@ func (s *Server) locate(st *authority.State, r *http.Request) (e *authority.Endp
 	if e = st.EndpointAt(hostname(r.Host)); e != nil {
 		return present(e), ""
 	}
-	name, _, _ := strings.Cut(r.URL.Path[1:], "/")
+	name := first(r)
 	if e = st.Endpoint(name); e != nil {
 		return present(e), "/" + name
 	}
@@ -69,6 +69,12 @@ func (s *Server) locate(st *authority.State, r *http.Request) (e *authority.Endp
 		}
 	}
 	return nil, ""
+}
+
+// first is the path's first part as it was sent: an escaped slash parts nothing.
+func first(r *http.Request) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	return name
 }
 
 // chosen is the endpoint of a kind with a name, or the only one of it.
@@ -116,7 +122,7 @@ func (s *Server) findSealed(r *http.Request) (*place, error) {
 		}
 	}
 	host := hostname(r.Host)
-	name, _, _ := strings.Cut(r.URL.Path[1:], "/")
+	name := first(r)
 	if m := s.doors[name]; m != nil {
 		return &place{m, "/" + name, true}, nil
 	}

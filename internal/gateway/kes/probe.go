@@ -24,7 +24,6 @@ import (
 
 // prober acts as MinIO.
 type prober struct {
-	ctx    context.Context
 	target gateway.ProbeTarget
 	client *http.Client
 }
@@ -39,27 +38,27 @@ func probe(ctx context.Context, target gateway.ProbeTarget) []gateway.Check {
 			return []gateway.Check{{Name: "certificate", Err: err}}
 		}
 	}
-	p := &prober{ctx: ctx, target: target}
+	p := &prober{target: target}
 	var done func()
 	p.client, done = target.Client(cert)
 	defer done()
 	out := []gateway.Check{
-		gateway.Step("version", func() (string, error) { return p.text("/version", "version") }),
-		gateway.Step("ready", func() (string, error) { _, err := p.ask("GET", "/v1/ready", nil, http.StatusOK); return "", err }),
-		gateway.Step("identity", func() (string, error) { return p.text("/v1/identity/self/describe", "identity") }),
-		gateway.Step("without a certificate", p.stranger),
+		gateway.Step("version", func() (string, error) { return p.text(ctx, "/version", "version") }),
+		gateway.Step("ready", func() (string, error) { _, err := p.ask(ctx, "GET", "/v1/ready", nil, http.StatusOK); return "", err }),
+		gateway.Step("identity", func() (string, error) { return p.text(ctx, "/v1/identity/self/describe", "identity") }),
+		gateway.Step("without a certificate", func() (string, error) { return "", p.stranger(ctx) }),
 	}
 	key := target.Key
 	switch {
 	case !known:
 		return append(out, gateway.Step("an unknown certificate gets no key", func() (string, error) {
-			_, err := p.ask("PUT", "/v1/key/generate/"+orAny(key), nil, http.StatusForbidden)
+			_, err := p.ask(ctx, "PUT", "/v1/key/generate/"+orAny(key), nil, http.StatusForbidden)
 			return "", err
 		}))
 	case key == "":
 		return append(out, gateway.Check{Name: "data key", Note: "not tried: no key was named"})
 	}
-	return append(out, p.dataKey(key)...)
+	return append(out, p.dataKey(ctx, key)...)
 }
 
 func orAny(key string) string {
@@ -70,7 +69,7 @@ func orAny(key string) string {
 }
 
 // dataKey makes one, has it decrypted, and tries that another context doesn't.
-func (p *prober) dataKey(key string) []gateway.Check {
+func (p *prober) dataKey(ctx context.Context, key string) []gateway.Check {
 	type sealed struct {
 		Plaintext  []byte `json:"plaintext,omitempty"`
 		Ciphertext []byte `json:"ciphertext"`
@@ -80,7 +79,7 @@ func (p *prober) dataKey(key string) []gateway.Check {
 	var made, opened sealed
 	bound := []byte("claviger endpoint test")
 	generate := gateway.Step("data key", func() (string, error) {
-		body, err := p.ask("PUT", "/v1/key/generate/"+key, sealed{Context: bound}, http.StatusOK)
+		body, err := p.ask(ctx, "PUT", "/v1/key/generate/"+key, sealed{Context: bound}, http.StatusOK)
 		if err == nil && (json.Unmarshal(body, &made) != nil || len(made.Plaintext) != 32) {
 			err = errors.New("no data key in the answer")
 		}
@@ -93,7 +92,7 @@ func (p *prober) dataKey(key string) []gateway.Check {
 	return []gateway.Check{
 		generate,
 		gateway.Step("its decryption", func() (string, error) {
-			body, err := p.ask("PUT", "/v1/key/decrypt/"+key, asked, http.StatusOK)
+			body, err := p.ask(ctx, "PUT", "/v1/key/decrypt/"+key, asked, http.StatusOK)
 			if err == nil && (json.Unmarshal(body, &opened) != nil || !bytes.Equal(opened.Plaintext, made.Plaintext)) {
 				err = errors.New("another data key came back")
 			}
@@ -101,25 +100,25 @@ func (p *prober) dataKey(key string) []gateway.Check {
 		}),
 		gateway.Step("another context is refused", func() (string, error) {
 			asked.Context = []byte("another")
-			_, err := p.ask("PUT", "/v1/key/decrypt/"+key, asked, http.StatusBadRequest)
+			_, err := p.ask(ctx, "PUT", "/v1/key/decrypt/"+key, asked, http.StatusBadRequest)
 			return "", err
 		}),
 	}
 }
 
 // stranger asks without a certificate for what takes one.
-func (p *prober) stranger() (string, error) {
+func (p *prober) stranger(ctx context.Context) error {
 	c, done := p.target.Client(nil)
 	defer done()
 	inner := *p
 	inner.client = c
-	_, err := inner.ask("GET", "/v1/status", nil, http.StatusBadRequest)
-	return "", err
+	_, err := inner.ask(ctx, "GET", "/v1/status", nil, http.StatusBadRequest)
+	return err
 }
 
 // text asks for a member of an answer that is a text.
-func (p *prober) text(path, member string) (string, error) {
-	body, err := p.ask("GET", path, nil, http.StatusOK)
+func (p *prober) text(ctx context.Context, path, member string) (string, error) {
+	body, err := p.ask(ctx, "GET", path, nil, http.StatusOK)
 	if err != nil {
 		return "", err
 	}
@@ -135,7 +134,7 @@ func (p *prober) text(path, member string) (string, error) {
 }
 
 // ask makes a request and expects a status.
-func (p *prober) ask(method, path string, body any, want int) ([]byte, error) {
+func (p *prober) ask(ctx context.Context, method, path string, body any, want int) ([]byte, error) {
 	text := []byte(nil)
 	if body != nil {
 		var err error
@@ -143,7 +142,7 @@ func (p *prober) ask(method, path string, body any, want int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	r, err := http.NewRequestWithContext(p.ctx, method, p.target.Site.Base+path, bytes.NewReader(text))
+	r, err := http.NewRequestWithContext(ctx, method, p.target.Site.Base+path, bytes.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
