@@ -11,6 +11,7 @@ import (
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/report"
 	"claviger/internal/keyserver/rules"
 	"claviger/internal/members"
 	"claviger/internal/store"
@@ -228,7 +229,7 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 		err = nil // what is left then is to tidy up, which the next reading of the pending does
 	}
 	end := c.leaf(caller, audit.Outcome, body.Kind)
-	end.Of, end.Decision, end.Reason = at, "done", outcomeText(out)
+	end.Of, end.Decision, end.Reason = at, "done", report.Outcome(out)
 	if err != nil {
 		end.Decision, end.Reason = "failed", rules.Clip(err.Error())
 	}
@@ -249,13 +250,6 @@ func (c *Core) propose(ctx context.Context, caller *authn.Caller, op *Propose) (
 		}
 	}
 	return answer, nil
-}
-
-func outcomeText(o authority.Outcome) string {
-	if o.Applied {
-		return "record " + o.Epoch.String()
-	}
-	return "waits for signatures"
 }
 
 // logError sorts the authority log's errors for doors.

@@ -11,6 +11,7 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/keyserver/holding"
 	"claviger/internal/keyserver/limits"
+	"claviger/internal/keyserver/report"
 	"claviger/internal/keyserver/rules"
 	"claviger/internal/wire"
 )
@@ -199,13 +200,7 @@ type UseResult struct {
 type Listed struct{ Keys []KeyInfo }
 
 // KeyInfo is one key as a workload sees it.
-type KeyInfo struct {
-	Name       string
-	ID         wire.KeyID
-	Algorithm  string
-	Version    uint64 // the current one
-	Operations []string
-}
+type KeyInfo = report.KeyInfo
 
 // Described is a key as somebody sees it who may use it.
 type Described struct {
@@ -217,11 +212,7 @@ type Described struct {
 }
 
 // VersionInfo is one version of a key.
-type VersionInfo struct {
-	Number  uint64
-	State   string // wire.StateActive, …
-	Created time.Time
-}
+type VersionInfo = report.VersionInfo
 
 // Certified is the signed answer to an enrolment or renewal.
 type Certified struct{ Signed []byte }

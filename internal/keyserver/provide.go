@@ -37,6 +37,8 @@ func (c *Core) doKeys(ctx context.Context, caller *authn.Caller, op Op) (Answer,
 		return c.retireKey(ctx, caller, op)
 	case *Secret:
 		return c.secret(ctx, caller, op)
+	case *Token:
+		return c.token(ctx, caller, op)
 	}
 	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for admins"}
 }
@@ -67,7 +69,7 @@ func (c *Core) describe(ctx context.Context, caller *authn.Caller, op *Describe)
 		out.Version = v.Number
 	}
 	for _, v := range key.Versions {
-		out.Versions = append(out.Versions, VersionInfo{v.Number, v.State, time.UnixMilli(v.Created)})
+		out.Versions = append(out.Versions, VersionInfo{Number: v.Number, State: v.State, Created: time.UnixMilli(v.Created)})
 	}
 	return out, nil
 }
@@ -105,7 +107,7 @@ func (c *Core) createKey(ctx context.Context, caller *authn.Caller, op *CreateKe
 		return nil, fmt.Errorf("%w: the key's name", ErrMalformed)
 	}
 	p := authority.KeyCreate{
-		Name: op.Name, Algorithm: op.Algorithm, Settings: keyring.DefaultSettings(), Reason: by(caller, op.Route),
+		Name: op.Name, Algorithm: op.Algorithm, Settings: keyring.DefaultSettings(), Reason: rules.By(caller, op.Route),
 	}
 	rand.Read(p.ID[:])
 	rand.Read(p.Revocation[:])
@@ -128,13 +130,8 @@ func (c *Core) change(ctx context.Context, caller *authn.Caller, name string, p 
 	if p.key = c.collect(caller, wire.Item{Name: name}).Keys[0]; p.key == nil {
 		p.key = &authority.Key{Name: name, Algorithm: authority.AES256}
 	}
-	p.payload = authority.KeyRef{ID: p.key.ID, Reason: by(caller, p.route)}
+	p.payload = authority.KeyRef{ID: p.key.ID, Reason: rules.By(caller, p.route)}
 	return c.provide(ctx, caller, p)
-}
-
-// by names who asked, for the people who read the log.
-func by(caller *authn.Caller, route string) string {
-	return rules.Clip("asked for by " + caller.ID + " (" + route + ")")
 }
 
 // provide decides, records, appends what the server signs, carries it out, and
@@ -157,16 +154,21 @@ func (c *Core) provide(ctx context.Context, caller *authn.Caller, p provision) (
 	} else if err = c.ledger.Append(ctx, p.kind, p.payload); err == nil && p.kind != authority.KindKeyDisable {
 		err = c.exec.MakeVersions(ctx, p.key.ID)
 	}
+	if err := c.ended(ctx, caller, p, at, logError(err)); err != nil {
+		return nil, err
+	}
+	return &Done{}, nil
+}
+
+// ended records how something ended that was decided before, and gives its error.
+func (c *Core) ended(ctx context.Context, caller *authn.Caller, p provision, at audit.Position, err error) error {
 	end := c.leaf(caller, audit.Outcome, p.action)
 	end.Of, end.Resource, end.KeyID, end.Route, end.Decision = at, p.key.Name, p.key.ID, p.route, "done"
 	if err != nil {
 		end.Decision, end.Reason = "failed", rules.Clip(err.Error())
 	}
 	if rerr := c.record(ctx, end); rerr != nil {
-		return nil, rerr
+		return rerr
 	}
-	if err != nil {
-		return nil, logError(err)
-	}
-	return &Done{}, nil
+	return err
 }

@@ -3,6 +3,7 @@
 package rules
 
 import (
+	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/keyserver/policyset"
 	"claviger/internal/wire"
@@ -38,4 +39,10 @@ func (f *Facts) Permitted(set *policyset.Set, a Ask, key *authority.Key) (operat
 		}
 	}
 	return operations, all
+}
+
+// By names who asked for a change that a server makes, for the people who read the
+// authority log.
+func By(caller *authn.Caller, route string) string {
+	return Clip("asked for by " + caller.ID + " (" + route + ")")
 }

@@ -53,6 +53,10 @@ type Book struct {
 	Store  store.Slots
 	Seal   *secret.Bytes // the slot seal; its owner wipes it
 	Domain wire.DomainID
+
+	// What its errors are to callers, besides: ErrFull and ErrEnded Refused, ErrStore
+	// Away. Either may be nil.
+	Refused, Away error
 }
 
 type entry struct {
@@ -112,7 +116,19 @@ func (p *Page) Join(older *Page, now time.Time) *Page {
 // Read gives an endpoint's page. Errors: ErrStore.
 func (b Book) Read(ctx context.Context, endpoint string) (*Page, error) {
 	p, _, err := b.read(ctx, endpoint)
-	return p, err
+	return p, b.sorted(err)
+}
+
+// sorted says what an error is to callers.
+func (b Book) sorted(err error) error {
+	as := b.Refused
+	if errors.Is(err, ErrStore) {
+		as = b.Away
+	}
+	if err == nil || as == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", as, err)
 }
 
 func (b Book) read(ctx context.Context, endpoint string) (*Page, uint64, error) {
@@ -140,6 +156,10 @@ func (b Book) Mark(ctx context.Context, endpoint string, m Mark, now time.Time) 
 	if m.Action == Issue {
 		return nil
 	}
+	return b.sorted(b.mark(ctx, endpoint, m, now))
+}
+
+func (b Book) mark(ctx context.Context, endpoint string, m Mark, now time.Time) error {
 	for range tries {
 		p, version, err := b.read(ctx, endpoint)
 		if err != nil {
