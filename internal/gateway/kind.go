@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/tokenbook"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
@@ -31,7 +33,8 @@ type Kind struct {
 	// certificate will do for the handshake, and the door judges whose it is.
 	NeedsHost, NeedsClientCert bool
 
-	// Options are the names of the settings that its endpoints may have.
+	// Options are the names of the settings that its endpoints may have; "x.*" stands
+	// for every name that begins with "x.".
 	Options []string
 	// Check judges an endpoint's record beyond what the authority log does.
 	Check func(*authority.Endpoint) error
@@ -65,7 +68,8 @@ type Site struct {
 
 	Do       func(context.Context, *authn.Caller, keyserver.Op) (keyserver.Answer, error)
 	Material func(context.Context, wire.Hash) (*secret.Bytes, error)
-	Health   func(context.Context) error // deep; who uses it keeps the answer for at most a minute
+	Tokens   func(context.Context) (*tokenbook.Page, error) // what became of tokens that the door made
+	Health   func(context.Context) error                    // deep; who uses it keeps the answer for at most a minute
 	Clock    clock.Clock
 	Logger   *slog.Logger
 }
@@ -123,6 +127,14 @@ func (k Kinds) Named(name string) (*Kind, bool) {
 // ErrEndpoint means that an endpoint's record doesn't fit its kind.
 var ErrEndpoint = errors.New("the endpoint doesn't fit its kind")
 
+// takes reports whether the kind has a setting.
+func (k *Kind) takes(option string) bool {
+	return slices.ContainsFunc(k.Options, func(o string) bool {
+		all, many := strings.CutSuffix(o, "*")
+		return o == option || many && strings.HasPrefix(option, all)
+	})
+}
+
 // reserved are first parts of paths that are no endpoint's name.
 func reserved() []string { return []string{"ping", "v1", "console", "ui"} }
 
@@ -138,7 +150,7 @@ func (k Kinds) Check(e *authority.Endpoint) error {
 		return fmt.Errorf("%w: client certificates are asked for under a host name of its own, and it has none (--host)", ErrEndpoint)
 	}
 	for _, o := range e.Options {
-		if !slices.Contains(kind.Options, o.Name) {
+		if !kind.takes(o.Name) {
 			return fmt.Errorf("%w: %s has no setting %q; it has %q", ErrEndpoint, e.Kind, o.Name, kind.Options)
 		}
 	}

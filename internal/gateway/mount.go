@@ -15,6 +15,7 @@ import (
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/tokenbook"
 	"claviger/internal/secret"
 	"claviger/internal/wire"
 )
@@ -57,7 +58,7 @@ func (s *Server) open(kind *Kind, e *authority.EndpointState) (*mounted, error) 
 	logger := s.o.Logger.With("kind", kind.Name, "endpoint", e.Name)
 	m.site = Site{
 		Endpoint: e.Endpoint, Base: base(s.public, e.Name, e.Host), Clock: s.o.Clock, Logger: logger,
-		Do: m.do, Material: s.material, Health: s.health,
+		Do: m.do, Material: s.material, Tokens: m.tokens, Health: s.health,
 	}
 	// A record that another version of this program let pass may not fit.
 	err := s.o.Kinds.Check(&e.Endpoint)
@@ -244,6 +245,14 @@ func weight(op keyserver.Op) int {
 		return max(1, len(all.Uses))
 	}
 	return 1
+}
+
+func (m *mounted) tokens(ctx context.Context) (out *tokenbook.Page, err error) {
+	err = m.server.o.Keys.With(ctx, func(ctx context.Context, c *keyserver.Core) (err error) {
+		out, err = c.Tokens(ctx, m.state.Name)
+		return err
+	})
+	return out, err
 }
 
 func (s *Server) material(ctx context.Context, hash wire.Hash) (out *secret.Bytes, err error) {
