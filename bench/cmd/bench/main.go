@@ -10,8 +10,8 @@
 //	bench -server 'kes=./run-kes'  # with another key server
 //
 // A program given with -server starts a server, prints one line of JSON when it
-// answers, {"url":…,"body":…,"cert":…,"key":…,"header":{…},"pid":…} with body, cert
-// and key as files, and ends it when it is interrupted.
+// answers, {"url":…,"method":…,"body":…,"cert":…,"key":…,"header":{…},"pid":…} with
+// body, cert and key as files, and ends it when it is interrupted.
 //
 // Cases run one after the other in each round, and medians over the rounds are
 // compared: whatever else the machine does meets all of them. Rates for one

@@ -23,7 +23,8 @@ import (
 type serving struct {
 	name, shown string
 	URL         string            `json:"url"`
-	Body        string            `json:"body"` // files
+	Method      string            `json:"method"` // default POST
+	Body        string            `json:"body"`   // files
 	Cert        string            `json:"cert"`
 	Key         string            `json:"key"`
 	Header      map[string]string `json:"header"`
@@ -144,6 +145,9 @@ type asked struct {
 // processor.
 func (b *bench) askWith(ctx context.Context, s serving, name string, more ...string) error {
 	argv := []string{b.program("load"), "-url", s.URL, "-body", s.Body, "-cert", s.Cert, "-key", s.Key, "-pid", fmt.Sprint(s.PID), "-duration", "2s"}
+	if s.Method != "" {
+		argv = append(argv, "-method", s.Method)
+	}
 	for k, v := range s.Header {
 		argv = append(argv, "-header", k+": "+v)
 	}
