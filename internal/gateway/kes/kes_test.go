@@ -192,3 +192,52 @@ func identity(t *testing.T, r *gatewaytest.Rig) string {
 	}
 	return out.Identity
 }
+
+// TestVersions: a ciphertext stays readable after a rotation, and opens as the
+// version that it is of, or as none that is named.
+func TestVersions(t *testing.T) {
+	s := suite()
+	s.Endpoint.Name, s.Endpoint.Kind = "door", "kes"
+	r := gatewaytest.New(t, &s)
+	c := &gatewaytest.Case{Route: "decrypt"}
+	old := r.Kept["decrypt"]
+	r.CreateKey("storage/other", authority.AES256)
+	r.Propose(authority.KindKeyRotate, authority.KeyRef{ID: r.KeyOf("storage/minio").ID})
+	reply := r.Call(c, put("/v1/key/generate/minio", "{}"))
+	var made struct{ Ciphertext, Version string }
+	if err := json.Unmarshal(reply.Body, &made); err != nil || made.Version != "v2" {
+		t.Fatalf("%d %s", reply.Status, reply.Body)
+	}
+	const refused = "decryption failed: ciphertext is not authentic"
+	for name, x := range map[string]struct {
+		path, body string
+		want       gatewaytest.Expect
+	}{
+		"old":                       {"/v1/key/decrypt/minio", old, gatewaytest.Status(200, "plaintext")},
+		"new":                       {"/v1/key/decrypt/minio", fmt.Sprintf(`{"ciphertext":%q,"version":"v2"}`, made.Ciphertext), gatewaytest.Status(200, "plaintext")},
+		"without a version":         {"/v1/key/decrypt/minio", fmt.Sprintf(`{"ciphertext":%q}`, made.Ciphertext), gatewaytest.Status(200, "plaintext")},
+		"as another version":        {"/v1/key/decrypt/minio", fmt.Sprintf(`{"ciphertext":%q,"version":"v1"}`, made.Ciphertext), gatewaytest.Status(400, refused)},
+		"another context":           {"/v1/key/decrypt/minio", fmt.Sprintf(`{"ciphertext":%q,"context":"eA=="}`, made.Ciphertext), gatewaytest.Status(400, refused)},
+		"another key":               {"/v1/key/decrypt/other", fmt.Sprintf(`{"ciphertext":%q}`, made.Ciphertext), gatewaytest.Status(400, refused)},
+		"no ciphertext":             {"/v1/key/decrypt/minio", `{"ciphertext":"AAAA"}`, gatewaytest.Status(400, refused)},
+		"no name":                   {"/v1/key/decrypt/-minio", fmt.Sprintf(`{"ciphertext":%q}`, made.Ciphertext), gatewaytest.Status(400, "the key's name")},
+		"another folder":            {"/v1/key/decrypt/..%2Fminio", fmt.Sprintf(`{"ciphertext":%q}`, made.Ciphertext), gatewaytest.Status(404, "not found")},
+		"a MAC with a key for data": {"/v1/key/hmac/minio", `{"message":"eA=="}`, gatewaytest.Status(409, "key does not support HMAC")},
+		"a data key of one for MACs": {"/v1/key/generate/macs", `{}`, func(got gatewaytest.Reply) error {
+			if got.Status/100 != 4 {
+				return fmt.Errorf("%d %s", got.Status, got.Body)
+			}
+			return nil
+		}},
+		"made twice": {"/v1/key/create/minio", "", gatewaytest.Status(400, "key already exists")},
+		"gone":       {"/v1/key/delete/gone", "", gatewaytest.Status(404, "key does not exist")},
+	} {
+		req := put(x.path, x.body)
+		if name == "gone" {
+			req.Method = "DELETE"
+		}
+		if err := x.want(r.Call(c, req)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

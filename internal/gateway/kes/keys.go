@@ -180,7 +180,7 @@ func (d *door) hmac(ctx context.Context, c *call) (*gateway.Response, error) {
 		return nil, err
 	}
 	used, err := d.use(ctx, c, "mac", m.Message, nil)
-	if errors.Is(err, keyserver.ErrMalformed) {
+	if gateway.FailureOf(err) == gateway.KeyState { // it is for something else
 		return nil, failure{http.StatusConflict, "key does not support HMAC"}
 	}
 	if err != nil {
