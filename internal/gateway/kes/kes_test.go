@@ -218,7 +218,7 @@ func TestVersions(t *testing.T) {
 		"without a version":         {"/v1/key/decrypt/minio", fmt.Sprintf(`{"ciphertext":%q}`, made.Ciphertext), gatewaytest.Status(200, "plaintext")},
 		"as another version":        {"/v1/key/decrypt/minio", fmt.Sprintf(`{"ciphertext":%q,"version":"v1"}`, made.Ciphertext), gatewaytest.Status(400, refused)},
 		"another context":           {"/v1/key/decrypt/minio", fmt.Sprintf(`{"ciphertext":%q,"context":"eA=="}`, made.Ciphertext), gatewaytest.Status(400, refused)},
-		"another key":               {"/v1/key/decrypt/other", fmt.Sprintf(`{"ciphertext":%q}`, made.Ciphertext), gatewaytest.Status(400, refused)},
+		"another key":               {"/v1/key/decrypt/other", old, gatewaytest.Status(400, refused)},
 		"no ciphertext":             {"/v1/key/decrypt/minio", `{"ciphertext":"AAAA"}`, gatewaytest.Status(400, refused)},
 		"no name":                   {"/v1/key/decrypt/-minio", fmt.Sprintf(`{"ciphertext":%q}`, made.Ciphertext), gatewaytest.Status(400, "the key's name")},
 		"another folder":            {"/v1/key/decrypt/..%2Fminio", fmt.Sprintf(`{"ciphertext":%q}`, made.Ciphertext), gatewaytest.Status(404, "not found")},
