@@ -101,6 +101,61 @@ func TestTokenRefused(t *testing.T) {
 	}
 }
 
+// TestRenewed: a renewal that the door kept lets a token live longer, never beyond
+// what was said when it was made.
+func TestRenewed(t *testing.T) {
+	i := New(seed(), place())
+	text, made, err := i.Make(someToken(), now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed := someToken()
+	fixed.MaxExpires = time.Time{}
+	other, _, err := i.Make(fixed, now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	boom := errors.New("the book is away")
+	for name, c := range map[string]struct {
+		text  string
+		at    time.Duration
+		until time.Duration
+		err   error
+		ends  time.Duration
+	}{
+		"not renewed":            {text, time.Hour, 0, authn.ErrRefused, 0},
+		"renewed":                {text, time.Hour, 2 * time.Hour, nil, 2 * time.Hour},
+		"that ended too":         {text, 2 * time.Hour, 2 * time.Hour, authn.ErrRefused, 0},
+		"beyond its maximum":     {text, 23 * time.Hour, 99 * time.Hour, nil, 24 * time.Hour},
+		"after its maximum":      {text, 24 * time.Hour, 99 * time.Hour, authn.ErrRefused, 0},
+		"earlier than it ended":  {text, 0, time.Minute, nil, time.Hour},
+		"not renewable":          {other, time.Hour, 2 * time.Hour, authn.ErrRefused, 0},
+		"none of ours":           {text + "x", 0, time.Hour, authn.ErrRefused, 0},
+		"the book says an error": {text, 0, -1, boom, 0},
+	} {
+		p, err := i.VerifyRenewed(c.text, now().Truncate(time.Second).Add(c.at), func(tok *Token) (time.Time, error) {
+			if c.until < 0 {
+				return time.Time{}, boom
+			}
+			if tok.Name != made.Name {
+				t.Errorf("%s: asked of %+v", name, tok)
+			}
+			return now().Truncate(time.Second).Add(c.until), nil
+		})
+		if !errors.Is(err, c.err) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c.err != nil {
+			continue
+		}
+		want := now().Truncate(time.Second).Add(c.ends)
+		if caller, err := p.Caller(); err != nil || !caller.NotAfter.Equal(want) || !p.Token().Expires.Equal(want) {
+			t.Errorf("%s: ends %v, %v", name, p.Token().Expires, err)
+		}
+	}
+}
+
 // TestMakeRefuses: what could never be verified or would name nobody isn't made.
 func TestMakeRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Token){

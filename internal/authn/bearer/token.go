@@ -196,33 +196,55 @@ func (p Proof) Caller() (*authn.Caller, error) {
 
 // Verify reads a token that holds at this time.
 func (i *Issuer) Verify(text string, now time.Time) (Proof, error) {
+	return i.VerifyRenewed(text, now, func(*Token) (time.Time, error) { return time.Time{}, nil })
+}
+
+// VerifyRenewed is Verify where a door keeps until when tokens were renewed: until
+// says so of a token whose MAC held. Whatever it says, a token ends when it may not
+// be renewed any more. An error of until is returned as it is.
+func (i *Issuer) VerifyRenewed(text string, now time.Time, until func(*Token) (time.Time, error)) (Proof, error) {
+	t, err := i.read(text)
+	if err != nil {
+		return Proof{}, err
+	}
+	renewed, err := until(t)
+	if err != nil {
+		return Proof{}, err
+	}
+	if t.Renewable() && renewed.After(t.Expires) {
+		t.Expires = renewed
+		if renewed.After(t.MaxExpires) {
+			t.Expires = t.MaxExpires
+		}
+	}
+	if !now.Before(t.Expires) || now.Before(t.Issued.Add(-leeway)) {
+		return Proof{}, refused("the token has ended, or is not valid yet")
+	}
+	return Proof{t, i.claims(t)}, nil
+}
+
+// read takes a token apart once its MAC held.
+func (i *Issuer) read(text string) (*Token, error) {
 	encoded, ok := strings.CutPrefix(text, Prefix)
 	if !ok || len(text) > MaxToken {
-		return Proof{}, refused("no token of ours")
+		return nil, refused("no token of ours")
 	}
 	data, err := decode(encoded)
 	if err != nil || len(data) <= macSize {
-		return Proof{}, refused("no token of ours")
+		return nil, refused("no token of ours")
 	}
 	body, mac := data[:len(data)-macSize], data[len(data)-macSize:]
 	sum := i.mac.Sum(body)
 	// Security: nothing of a token is read before its MAC held, in constant time
 	// (T-77).
 	if subtle.ConstantTimeCompare(sum[:macSize], mac) != 1 {
-		return Proof{}, refused("no token of ours")
+		return nil, refused("no token of ours")
 	}
 	var p payload
 	if err := wire.Unmarshal(body, &p, MaxToken); err != nil {
-		return Proof{}, fmt.Errorf("%w: %w", authn.ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", authn.ErrRefused, err)
 	}
-	t, err := p.token()
-	if err != nil {
-		return Proof{}, err
-	}
-	if !now.Before(t.Expires) || now.Before(t.Issued.Add(-leeway)) {
-		return Proof{}, refused("the token has ended, or is not valid yet")
-	}
-	return Proof{t, i.claims(t)}, nil
+	return p.token()
 }
 
 // decode reads base 64 that is written in one way only. The standard library skips
