@@ -29,6 +29,7 @@ type configResult struct {
 	Relays     []string `json:"relays,omitempty"`
 	Pad        bool     `json:"pad,omitempty"`
 	Metrics    string   `json:"metrics,omitempty"`
+	Doors      string   `json:"doors,omitempty"`
 	Root       string   `json:"root"`
 	Unattended bool     `json:"unattended"` // it unseals itself
 }
@@ -38,7 +39,7 @@ func (r configResult) human(p *printer) {
 	if r.Unattended {
 		start = "it unseals itself"
 	}
-	p.pairs("domain", r.Domain, "name", r.Name, "listen", r.Listen, "relays", strings.Join(r.Relays, ", "), "metrics", r.Metrics, "root", "sealed under "+r.Root, "start", start)
+	p.pairs("domain", r.Domain, "name", r.Name, "listen", r.Listen, "relays", strings.Join(r.Relays, ", "), "metrics", r.Metrics, "doors", r.Doors, "root", "sealed under "+r.Root, "start", start)
 	p.line("The configuration is good.")
 }
 
@@ -88,8 +89,11 @@ func checkConfig(dir string) (configResult, error) {
 		}
 		key.Wipe()
 	}
+	if err := c.Doors.Try(dir); err != nil {
+		return configResult{}, err
+	}
 	return configResult{
-		Domain: c.Domain, Name: c.Name, Demo: c.Demo, Listen: c.Listen, Relays: c.Relay, Pad: c.Pad, Metrics: c.Metrics, Root: string(info.Kind),
+		Domain: c.Domain, Name: c.Name, Demo: c.Demo, Listen: c.Listen, Relays: c.Relay, Pad: c.Pad, Metrics: c.Metrics, Doors: c.Doors.Listen, Root: string(info.Kind),
 		Unattended: c.Root != rootConfig{},
 	}, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"claviger/internal/cli/doors"
 	"claviger/internal/clock"
 	"claviger/internal/demo"
 )
@@ -148,6 +149,6 @@ func (e *env) runAs(ctx context.Context, profile string, args []string, out, com
 func demoConfig(s demo.Server) []byte {
 	return serverConfig{
 		Schema: schemaVersion, Domain: s.Domain.String(), Name: s.Name, Demo: true, Listen: s.Listen, Metrics: s.Metrics,
-		Relay: []string{s.Relay}, Root: rootConfig{KeyFile: s.KeyFile},
+		Relay: []string{s.Relay}, Root: rootConfig{KeyFile: s.KeyFile}, Doors: doors.Config{Listen: s.Doors},
 	}.encode()
 }

@@ -13,6 +13,7 @@ import (
 
 	"claviger/internal/admin"
 	"claviger/internal/admin/authkey"
+	"claviger/internal/cli/doors"
 	"claviger/internal/clock"
 	"claviger/internal/install"
 	"claviger/internal/members"
@@ -111,7 +112,7 @@ func (e *env) plan(ctx context.Context, f initFlags, dir string) (install.Plan, 
 			p.Anchors[i].NeedCRL = f.crl
 		}
 	}
-	config := serverConfig{Schema: schemaVersion, Name: f.name, Listen: f.listen, Metrics: f.metrics}
+	config := serverConfig{Schema: schemaVersion, Name: f.name, Listen: f.listen, Metrics: f.metrics, Doors: doors.Config{Listen: f.doors}}
 	if config.Root.KeyFile, err = f.absKeyFile(); err != nil {
 		return p, err
 	}

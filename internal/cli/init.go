@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"claviger/internal/cli/doors"
 )
 
 // initFlags is what `claviger init` is told.
@@ -23,6 +25,7 @@ type initFlags struct {
 	crl             bool
 	strict          bool
 	listen, metrics string
+	doors           string
 	addresses       []string
 	rootPassphrase  secretSource
 	passphrase      secretSource
@@ -76,6 +79,7 @@ func newInitCommand(e *env) *cobra.Command {
 	flags.BoolVar(&f.strict, "strict", false, "backups carry no erasure key: what is destroyed is gone at once, and all is gone if every server is lost")
 	flags.StringVar(&f.listen, "listen", defaultListen, "address of the server's API")
 	flags.StringVar(&f.metrics, "metrics", defaultMetrics, "loopback address of the server's metrics")
+	flags.StringVar(&f.doors, "doors", "", "address of the port for foreign services, such as "+doors.DefaultListen+" (default: none)")
 	flags.StringArrayVar(&f.addresses, "address", nil, "where admins and clients reach the server (default: that of --listen)")
 	secretFlags(flags, &f.rootPassphrase, "root-passphrase", "the root's new passphrase")
 	secretFlags(flags, &f.passphrase, "passphrase", "the new passphrase of your authority key")

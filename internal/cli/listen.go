@@ -56,7 +56,7 @@ func closeListeners(l api.Listeners) {
 // asPortTaken says in one line that an address is taken.
 func asPortTaken(err error, address, key string) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("listen: %w", err)
+		return fmt.Errorf("open a port: %w", err)
 	}
 	return (&Failure{Code: ExitFailure, Message: "another program listens on " + address, Err: err}).
 		withHint("end that program, or change %s in %s", key, configFile)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"claviger/internal/cli/doors"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/api"
@@ -47,6 +48,7 @@ type serverResult struct {
 	Listen  string   `json:"listen,omitempty"`
 	Relays  []string `json:"relays,omitempty"`
 	Metrics string   `json:"metrics,omitempty"`
+	Doors   string   `json:"doors,omitempty"`
 	Sealed  bool     `json:"sealed"`
 }
 
@@ -97,6 +99,11 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 	if err != nil {
 		return err
 	}
+	port, err := doors.Open(config.Doors, server, server.Metrics(), o)
+	if err != nil {
+		return asPortTaken(err, config.Doors.Listen, "listen of [doors]")
+	}
+	defer port.Close()
 	if err := e.unsealAtStart(ctx, server, dir, config.Root); err != nil {
 		return err
 	}
@@ -107,6 +114,7 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 	if listeners.Metrics != nil {
 		result.Metrics = listeners.Metrics.Addr().String()
 	}
+	result.Doors = port.Address()
 	if err := e.show(result); err != nil {
 		return err
 	}
@@ -115,7 +123,7 @@ func (e *env) runServer(ctx context.Context, dir, accept string) error {
 	} else {
 		e.next("claviger key create payments/cards --allow app1")
 	}
-	return server.Serve(ctx, listeners)
+	return port.Beside(ctx, func(ctx context.Context) error { return server.Serve(ctx, listeners) })
 }
 
 // waysOut tells how a sealed server is opened.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"claviger/internal/cli/doors"
 	"claviger/internal/pki"
 	"claviger/internal/settings"
 	"claviger/internal/transport"
@@ -28,15 +29,16 @@ const configFile = "claviger.toml"
 // serverConfig is claviger.toml. Every key has to be known: a misspelt one
 // would otherwise leave a setting at its default without a word.
 type serverConfig struct {
-	Schema  int        `toml:"schema"`  // 1
-	Domain  string     `toml:"domain"`  // id, hexadecimal
-	Name    string     `toml:"name"`    // of the domain
-	Demo    bool       `toml:"demo"`    // written by `claviger demo` alone
-	Listen  string     `toml:"listen"`  // native API, host:port; "" for none
-	Relay   []string   `toml:"relay"`   // addresses of relays and directories
-	Pad     bool       `toml:"pad"`     // sealed answers are padded to size classes
-	Metrics string     `toml:"metrics"` // loopback only; "" for none
-	Root    rootConfig `toml:"root"`
+	Schema  int          `toml:"schema"`  // 1
+	Domain  string       `toml:"domain"`  // id, hexadecimal
+	Name    string       `toml:"name"`    // of the domain
+	Demo    bool         `toml:"demo"`    // written by `claviger demo` alone
+	Listen  string       `toml:"listen"`  // native API, host:port; "" for none
+	Relay   []string     `toml:"relay"`   // addresses of relays and directories
+	Pad     bool         `toml:"pad"`     // sealed answers are padded to size classes
+	Metrics string       `toml:"metrics"` // loopback only; "" for none
+	Root    rootConfig   `toml:"root"`
+	Doors   doors.Config `toml:"doors"`
 }
 
 // rootConfig says how the server unseals itself when it starts. Both empty: a
@@ -73,6 +75,7 @@ func (c serverConfig) encode() []byte {
 		"# passphrase, or the name of a systemd credential. Both empty: a person does.\n[root]\n")
 	settings.Write(&b, "key_file", c.Root.KeyFile)
 	settings.Write(&b, "credential", c.Root.Credential)
+	c.Doors.Write(&b)
 	return b.Bytes()
 }
 
@@ -139,6 +142,9 @@ func (c serverConfig) check() error {
 	}
 	if c.Root.KeyFile != "" && c.Root.Credential != "" {
 		return errors.New("root: key_file and credential are both set; one is wanted")
+	}
+	if err := c.Doors.Check(); err != nil {
+		return fmt.Errorf("doors: %w", err)
 	}
 	if c.Metrics == "" {
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"claviger/internal/cli/doors"
 	"claviger/internal/settings"
 	"claviger/internal/wire"
 )
@@ -118,6 +119,7 @@ func TestServerConfigRoundTrip(t *testing.T) {
 	for _, c := range []serverConfig{
 		goodConfig(), {Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Demo: true, Listen: ":1"},
 		{Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Relay: []string{"https://relay.example", "file:///mnt/share"}, Pad: true},
+		{Schema: 1, Domain: wire.DomainID{}.String(), Name: "x", Listen: ":1", Doors: doors.Config{Listen: doors.DefaultListen, Public: "https://keys.example.com"}},
 	} {
 		got, err := parseServerConfig(string(c.encode()))
 		if err != nil {
@@ -152,6 +154,7 @@ func TestServerConfigIsStrict(t *testing.T) {
 		{"metrics by name", `"127.0.0.1:9464"`, `"example.org:9464"`, "is not a loopback address"},
 		{"metrics without port", `"127.0.0.1:9464"`, `"127.0.0.1"`, "metrics: "},
 		{"a path that is no text", `key_file = "`, "key_file = \"\xff", "it is not UTF-8 text"},
+		{"doors without a port", "[doors]\nlisten = \"\"", "[doors]\nlisten = \"x\"", "doors: listen: "},
 		{"two ways to unseal", `credential = ""`, `credential = "root"`, "key_file and credential are both set"},
 	}
 	text := string(goodConfig().encode())

@@ -86,7 +86,7 @@ type Command func(ctx context.Context, profile string, args []string, out, err i
 // Server is what the configuration of a demo's server has to say.
 type Server struct {
 	Domain                         wire.DomainID
-	Name, Listen, Metrics, KeyFile string
+	Name, Listen, Metrics, Doors, KeyFile string
 	Relay                          string // address with its pin
 }
 
@@ -269,7 +269,7 @@ func (d *Demo) found(ctx context.Context) (*admin.Profile, *install.Made, error)
 
 func (d *Demo) config(domain wire.DomainID, at addresses) []byte {
 	return d.o.Config(Server{
-		Domain: domain, Name: domainName, Listen: at.Listen, Metrics: at.Metrics, KeyFile: filepath.Join("..", fileRoot), Relay: d.Relay,
+		Domain: domain, Name: domainName, Listen: at.Listen, Metrics: at.Metrics, Doors: at.Doors, KeyFile: filepath.Join("..", fileRoot), Relay: d.Relay,
 	})
 }
 

@@ -23,12 +23,13 @@ const startWithin = 30 * time.Second
 type addresses struct {
 	Listen  string `json:"listen"`
 	Metrics string `json:"metrics"`
+	Doors   string `json:"doors"`
 }
 
 // Where the server listens: on the usual ports, or where there is room.
 var (
-	usual    = addresses{"127.0.0.1:8443", "127.0.0.1:9464"}
-	anywhere = addresses{"127.0.0.1:0", "127.0.0.1:0"}
+	usual    = addresses{"127.0.0.1:8443", "127.0.0.1:9464", "127.0.0.1:8445"}
+	anywhere = addresses{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
 )
 
 // start runs the server on its usual ports, or on free ones if that fails. The

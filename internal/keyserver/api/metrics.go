@@ -146,6 +146,9 @@ func actionLabel(action string) string {
 // Alarm counts an alarm.
 func (m *metrics) Alarm(kind string) { m.alarms.WithLabelValues(kind).Inc() }
 
+// Metrics is where what serves beside the API registers its own.
+func (s *Server) Metrics() prometheus.Registerer { return s.metrics.registry }
+
 func (s *Server) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doors
+
+import (
+	"claviger/internal/gateway"
+	"claviger/internal/gateway/kes"
+	"claviger/internal/gateway/xks"
+)
+
+// Kinds are the kinds of endpoint that this program knows.
+func Kinds() gateway.Kinds {
+	return gateway.Kinds{xks.Kind(), kes.Kind()}
+}
