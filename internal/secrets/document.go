@@ -75,8 +75,8 @@ func (v *Version) Live(now int64) bool {
 type Document struct {
 	_        struct{} `cbor:",toarray"`
 	Shape    uint64
-	Created  int64 // Unix milliseconds
-	Updated  int64
+	Created  int64  // Unix milliseconds
+	Updated  int64  // when the newest version came
 	Current  uint64 // number of the newest version that ever was; 0: none
 	Settings Settings
 	Tags     []Tag // by name, in order
@@ -230,14 +230,13 @@ func (d *Document) deletes(now int64, folder Settings) int64 {
 
 // each edits versions by number; those that are not kept, or are destroyed, stay
 // out. No numbers at all mean the newest.
-func (d *Document) each(now time.Time, numbers []uint64, edit func(*Version)) {
+func (d *Document) each(numbers []uint64, edit func(*Version)) {
 	if len(numbers) == 0 {
 		numbers = []uint64{0}
 	}
 	for _, n := range numbers {
 		if v := d.Find(n); v != nil && !v.Destroyed {
 			edit(v)
-			d.Updated = now.UnixMilli()
 		}
 	}
 }
@@ -245,7 +244,7 @@ func (d *Document) each(now time.Time, numbers []uint64, edit func(*Version)) {
 // Delete makes versions unreadable until they are undeleted.
 func (d *Document) Delete(now time.Time, numbers []uint64) {
 	ms := now.UnixMilli()
-	d.each(now, numbers, func(v *Version) {
+	d.each(numbers, func(v *Version) {
 		if v.Live(ms) {
 			v.Deletes = ms
 		}
@@ -255,12 +254,12 @@ func (d *Document) Delete(now time.Time, numbers []uint64) {
 // Undelete makes deleted versions readable again, until folder or secret delete
 // them once more.
 func (d *Document) Undelete(now time.Time, numbers []uint64, folder Settings) {
-	d.each(now, numbers, func(v *Version) { v.Deletes = d.deletes(now.UnixMilli(), folder) })
+	d.each(numbers, func(v *Version) { v.Deletes = d.deletes(now.UnixMilli(), folder) })
 }
 
 // Destroy removes the data of versions for good.
-func (d *Document) Destroy(now time.Time, numbers []uint64) {
-	d.each(now, numbers, func(v *Version) {
+func (d *Document) Destroy(numbers []uint64) {
+	d.each(numbers, func(v *Version) {
 		secret.Wipe(v.Data)
 		v.Data, v.Destroyed = nil, true
 	})
@@ -277,7 +276,7 @@ type Change struct {
 }
 
 // Configure changes settings and tags, or returns ErrInvalid.
-func (d *Document) Configure(now time.Time, c Change) error {
+func (d *Document) Configure(c Change) error {
 	next := d.Settings
 	if c.MaxVersions != nil {
 		next.MaxVersions = *c.MaxVersions
@@ -305,7 +304,7 @@ func (d *Document) Configure(now time.Time, c Change) error {
 	if err := checkTags(tags); err != nil {
 		return err
 	}
-	d.Settings, d.Tags, d.Updated = next, tags, now.UnixMilli()
+	d.Settings, d.Tags = next, tags
 	return nil
 }
 

@@ -113,7 +113,7 @@ func TestDeleteUndeleteDestroy(t *testing.T) {
 		t.Error("not what was undeleted is back")
 	}
 	data := d.Find(2).Data
-	d.Destroy(at, []uint64{2})
+	d.Destroy([]uint64{2})
 	d.Undelete(at, []uint64{2}, Settings{})
 	if v := d.Find(2); v.Live(ms) || !v.Destroyed || v.Data != nil || !bytes.Equal(data, make([]byte, len(data))) {
 		t.Errorf("destroyed: %+v, memory %q", v, data)
@@ -157,7 +157,7 @@ func TestConfigure(t *testing.T) {
 		{DeleteAfter: pointer(int64(0))}, {},
 	}
 	for i, c := range ok {
-		if err := d.Configure(start(), c); err != nil {
+		if err := d.Configure(c); err != nil {
 			t.Errorf("%d: %v", i, err)
 		}
 	}
@@ -174,14 +174,14 @@ func TestConfigure(t *testing.T) {
 		"long name": {{Name: strings.Repeat("n", 129), Value: "v"}}, "long value": {{Name: "n", Value: strings.Repeat("v", 513)}},
 		"unprintable": {{Name: "n\x1b", Value: "v"}}, "unprintable value": {{Name: "n", Value: "\u202e"}}, "no text": {{Name: "n", Value: "\xff"}},
 	} {
-		if err := d.Configure(start(), Change{Tags: &tags}); !errors.Is(err, ErrInvalid) {
+		if err := d.Configure(Change{Tags: &tags}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, c := range map[string]Change{
 		"versions": {MaxVersions: pointer(uint64(MaxVersions + 1))}, "long": {DeleteAfter: pointer(int64(maxAfter + 1))}, "negative": {DeleteAfter: pointer(int64(-2))},
 	} {
-		if err := d.Configure(start(), c); !errors.Is(err, ErrInvalid) {
+		if err := d.Configure(c); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -192,8 +192,8 @@ func TestConfigure(t *testing.T) {
 
 func TestEncodeDecode(t *testing.T) {
 	d := with(t, 5)
-	d.Destroy(start(), []uint64{2})
-	if err := d.Configure(start(), Change{Tags: &[]Tag{{Name: "a", Value: "b"}}}); err != nil {
+	d.Destroy([]uint64{2})
+	if err := d.Configure(Change{Tags: &[]Tag{{Name: "a", Value: "b"}}}); err != nil {
 		t.Fatal(err)
 	}
 	data, err := d.Encode()

@@ -113,7 +113,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("two encodings of one document")
 		}
 		d.Find(0)
-		d.Destroy(start(), []uint64{0, 1, 2})
+		d.Destroy([]uint64{0, 1, 2})
 		d.Undelete(start(), nil, Settings{})
 		if _, err := d.Put(start(), []byte(`{}`), nil, Settings{MaxVersions: 2}); err == nil && d.Current != 0 && len(d.Versions) > 2 {
 			t.Fatalf("%d versions are kept", len(d.Versions))

@@ -145,6 +145,12 @@ func TestStorePutsBack(t *testing.T) {
 	old, _, err := k.store.Get(t.Context(), k.current("db"))
 	k.must(err)
 	oldKey := k.current("db")
+	// What another server prepared for the same revision, and was second with.
+	v := k.w.look(caller("app"), &Ask{Operation: Put, Key: "secrets/app", Path: "db"})
+	loser, err := k.w.seal(t.Context(), &v, "secrets/app/db", wire.Marshal(secrets.New(k.d.Clock.Now())))
+	k.must(err)
+	lost, _, err := k.store.Get(t.Context(), slot(loser.Name, loser.Revision, loser.Slot))
+	k.must(err)
 	k.put("db", `{"a":2}`)
 	k.put("other", `{"a":3}`)
 	other, _, err := k.store.Get(t.Context(), k.current("other"))
@@ -158,6 +164,7 @@ func TestStorePutsBack(t *testing.T) {
 	}
 	for name, fault := range map[string]func(){
 		"older":   func() { put(old) },
+		"loser":   func() { put(lost) },
 		"swapped": func() { put(other) },
 		"changed": func() { k.store.FlipSlot(k.current("db"), 700) },
 		"cut":     func() { k.store.TruncateSlot(k.current("db"), len(good)-1) },

@@ -131,9 +131,9 @@ func (w *Worker) edit(a *Ask, d *secrets.Document, folder secrets.Settings) (*se
 	case Undelete:
 		d.Undelete(now, a.Versions, folder)
 	case Destroy:
-		d.Destroy(now, a.Versions)
+		d.Destroy(a.Versions)
 	case Configure:
-		err = d.Configure(now, a.Change)
+		err = d.Configure(a.Change)
 	}
 	if err != nil {
 		return nil, nil, err
