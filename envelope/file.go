@@ -121,9 +121,10 @@ func (o *Opener) file(ctx context.Context, dst io.WriterAt, src io.ReaderAt, beg
 
 // alignedWrite is how much plaintext is written at a time. Linux backs a write
 // that begins at a multiple of its own length with one piece of contiguous memory
-// for the page cache. Pieces of 1 MiB are rare once memory is fragmented, and
-// making room for one costs three times as much as the write itself. Ciphertext
-// begins at odd places, where the kernel takes smaller pieces by itself.
+// for the page cache. Pieces of 1 MiB are mostly memory that has been free for long,
+// and a virtual machine may have given that back to its host: the first touch then
+// takes several times as long as the write. Ciphertext begins at odd places, where
+// the kernel takes smaller pieces by itself.
 const alignedWrite = 256 << 10
 
 // readPlainAt fills p; a source that ends before it has changed under us.

@@ -60,9 +60,9 @@ func (b *buffers) input(n, at int64) []byte { return place(&b.in, n, at) }
 // output returns room for n bytes that go to the given place of a file.
 func (b *buffers) output(n, at int64) []byte { return place(&b.out, n, at)[:0] }
 
-// place returns n bytes that lie in memory as at lies in a page. The kernel copies
-// between page cache and memory a third slower where these two differ. What is as
-// large as a batch begins with a page; nothing but speed depends on it.
+// place returns n bytes that lie in memory as at lies in a page: the kernel takes
+// twice as long to copy into the page cache where these two differ. What is as large
+// as a batch begins with a page; nothing but speed depends on it.
 func place(room *[]byte, n, at int64) []byte {
 	skip := at % pageSize
 	if int64(cap(*room)) < skip+n {
