@@ -13,9 +13,11 @@
 //
 // # Threats
 //
-// A signature holds for five minutes around its date, and has no nonce: whoever
-// sees a request can send it again meanwhile and gets what it asks for. TLS keeps
-// requests from being seen; a client certificate (ClientCAs of an endpoint) keeps
-// others from sending them. The secret of a credential is compared with nothing:
+// A signature holds for five minutes around its date, and has no nonce. The same one
+// is taken again for [Grace] only, so that a request which is sent twice in a moment
+// of trouble works and one that somebody kept doesn't; a verifier knows what came to
+// it alone, so other servers of the domain, and this one after a start or a change of
+// the endpoint, take it once more. TLS keeps requests from being seen; a client
+// certificate (ClientCAs of an endpoint) keeps others from sending them. The secret of a credential is compared with nothing:
 // both sides derive, and the MACs are compared in constant time.
 package sigv4

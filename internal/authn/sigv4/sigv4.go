@@ -18,6 +18,7 @@ import (
 
 	"claviger/internal/authn"
 	"claviger/internal/secret"
+	"claviger/internal/wire"
 )
 
 // Skew is how far from the server's clock a signature's date may be.
@@ -27,9 +28,10 @@ const (
 	algorithm  = "AWS4-HMAC-SHA256"
 	terminator = "aws4_request"
 	timeFormat = "20060102T150405Z"
-	maxHeader  = 4 << 10 // bytes of Authorization
-	maxSigned  = 32      // headers
-	maxKept    = 64      // signing keys: a day and a region each
+	maxHeader  = 4 << 10      // bytes of Authorization
+	maxSigned  = 32           // headers
+	maxKept    = 64           // signing keys: a day and a region each
+	authority  = ":authority" // what HTTP/2 has for a host
 )
 
 // Credential is one access key.
@@ -44,6 +46,7 @@ type Options struct {
 	Service     string       // of the credential scope
 	Region      string       // of the credential scope; "": any
 	Credentials []Credential // live ones
+	MaxReplays  int          // signatures that are remembered; 0: DefaultMaxReplays
 }
 
 // Verifier knows the live credentials of one endpoint. It is safe for concurrent
@@ -52,6 +55,7 @@ type Verifier struct {
 	o       Options
 	region  *regexp.Regexp
 	address *regexp.Regexp
+	replays *replays
 
 	mu   sync.Mutex
 	keys map[scope]*secret.Bytes // of signatures that verified
@@ -62,8 +66,11 @@ type scope struct{ id, date, region string }
 
 // New returns a verifier.
 func New(o Options) *Verifier {
+	if o.MaxReplays == 0 {
+		o.MaxReplays = DefaultMaxReplays
+	}
 	return &Verifier{
-		o: o, keys: map[scope]*secret.Bytes{},
+		o: o, keys: map[scope]*secret.Bytes{}, replays: newReplays(o.MaxReplays),
 		region: regexp.MustCompile(`^[a-z0-9-]{1,32}$`), address: regexp.MustCompile(`^/[A-Za-z0-9/._~-]*$`),
 	}
 }
@@ -80,6 +87,7 @@ func (p Proof) Subject(claims authn.SubjectClaims) (*authn.Caller, error) {
 	if p.id == "" {
 		return nil, refused("nothing was verified")
 	}
+	claims.Key = wire.Sum("sigv4", []byte(p.id))
 	if err := claims.Check(); err != nil {
 		return nil, err
 	}
@@ -103,21 +111,21 @@ func (v *Verifier) Verify(ctx context.Context, r *http.Request, body []byte, now
 	if err != nil {
 		return Proof{}, err
 	}
-	i := slices.IndexFunc(v.o.Credentials, func(c Credential) bool { return c.ID == given.id })
-	if i < 0 {
-		return Proof{}, refused("there is no such access key")
-	}
-	key, err := v.key(ctx, v.o.Credentials[i], given.scope)
+	key, known, err := v.key(ctx, given.scope)
 	if err != nil {
 		return Proof{}, err
 	}
 	defer key.Wipe()
 	want := secret.HMACSHA256(key, given.toSign(text))
-	// Security: in constant time (T-77).
-	if subtle.ConstantTimeCompare(want[:], given.signature) != 1 {
-		return Proof{}, refused("its signature is another")
+	// Security: in constant time, and likewise where there is no such access key
+	// (T-77).
+	if subtle.ConstantTimeCompare(want[:], given.signature) != 1 || !known {
+		return Proof{}, refused("no live access key made its signature")
 	}
 	v.keep(given.scope, key)
+	if err := v.replays.use([32]byte(given.signature), given.at, now); err != nil {
+		return Proof{}, err
+	}
 	return Proof{id: given.id}, nil
 }
 
@@ -177,7 +185,8 @@ func parse(r *http.Request) (*authorization, error) {
 		return nil, refused("the list of signed headers is not in order")
 	}
 	// Security: or a signature could be taken to another server, or kept.
-	if !slices.Contains(a.signed, "host") || !slices.Contains(a.signed, "x-amz-date") {
+	host := slices.Contains(a.signed, "host") || slices.Contains(a.signed, authority)
+	if !host || !slices.Contains(a.signed, "x-amz-date") {
 		return nil, refused("host or x-amz-date is not signed")
 	}
 	return a, nil
@@ -215,40 +224,44 @@ func header(r *http.Request, name string) (string, error) {
 	if name == "" || name != strings.ToLower(name) {
 		return "", refused("a signed header's name is not in lower case")
 	}
-	if name == "host" {
+	if name == "host" || name == authority && r.ProtoMajor >= 2 {
 		return r.Host, nil
 	}
 	values := r.Header.Values(name)
 	if name == "content-length" && len(values) == 0 {
 		return strconv.FormatInt(r.ContentLength, 10), nil
 	}
-	if len(values) == 0 {
-		return "", refused("a header that is signed isn't there")
+	// Security: of several, who looks at the first takes another than who looks at the
+	// last.
+	if len(values) != 1 {
+		return "", refused("a header that is signed isn't there, or there twice")
 	}
-	out := make([]string, len(values))
-	for i, v := range values {
-		out[i] = strings.Join(strings.Fields(v), " ")
-	}
-	return strings.Join(out, ","), nil
+	blank := func(c rune) bool { return c == ' ' || c == '\t' }
+	return strings.Join(strings.FieldsFunc(values[0], blank), " "), nil
 }
 
-// key is the signing key of a scope, the caller's to wipe.
-func (v *Verifier) key(ctx context.Context, c Credential, s scope) (*secret.Bytes, error) {
+// key is the signing key of a scope, the caller's to wipe: one that nobody has if
+// there is no such access key.
+func (v *Verifier) key(ctx context.Context, s scope) (key *secret.Bytes, known bool, err error) {
 	v.mu.Lock()
-	kept := v.keys[s]
-	if kept != nil {
-		kept = kept.Clone()
+	if kept := v.keys[s]; kept != nil {
+		key = kept.Clone()
 	}
 	v.mu.Unlock()
-	if kept != nil {
-		return kept, nil
+	if key != nil {
+		return key, true, nil
 	}
-	text, err := c.Secret(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the credential: %w", err)
+	text := secret.Random(sha256.Size)
+	defer func() { text.Wipe() }()
+	if i := slices.IndexFunc(v.o.Credentials, func(c Credential) bool { return c.ID == s.id }); i >= 0 {
+		read, err := v.o.Credentials[i].Secret(ctx)
+		if err != nil {
+			return nil, false, fmt.Errorf("read the credential: %w", err)
+		}
+		text.Wipe()
+		text, known = read, true
 	}
-	defer text.Wipe()
-	return signingKey(text, s, v.o.Service), nil
+	return signingKey(text, s, v.o.Service), known, nil
 }
 
 // signingKey derives the key of a scope from a secret access key.
@@ -301,7 +314,7 @@ func (s Signer) sign(r *http.Request, body []byte, now time.Time, headers ...str
 	if r.Host == "" {
 		r.Host = r.URL.Host
 	}
-	values := map[string]string{"content-type": r.Header.Get("Content-Type"), "host": r.Host, "x-amz-date": r.Header.Get("X-Amz-Date")}
+	values := map[string]string{"content-type": r.Header.Get("Content-Type"), "host": r.Host, authority: r.Host, "x-amz-date": r.Header.Get("X-Amz-Date")}
 	canonical := r.Method + "\n" + r.URL.EscapedPath() + "\n\n"
 	for _, name := range headers {
 		canonical += name + ":" + values[name] + "\n"
