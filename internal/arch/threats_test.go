@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-const lastThreat = 78
+const lastThreat = 83
 
 var (
 	threatRow   = regexp.MustCompile(`(?m)^\| (T-\d\d) \| [^|]+ \| ([^|]+) \| ([^|]*)\|$`)
