@@ -6,6 +6,7 @@ tool github.com/getsops/sops/v3/cmd/sops
 
 require (
 	claviger v0.0.0-00010101000000-000000000000
+	github.com/minio/kms-go/kes v0.3.1
 	google.golang.org/grpc v1.82.1
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
@@ -15,6 +16,7 @@ require (
 )
 
 require (
+	aead.dev/mem v0.2.0 // indirect
 	cel.dev/expr v0.25.2 // indirect
 	cloud.google.com/go v0.123.0 // indirect
 	cloud.google.com/go/auth v0.22.0 // indirect
