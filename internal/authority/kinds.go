@@ -75,7 +75,6 @@ type (
 	Invite = invites.Invite
 	// InviteState is an invite and whether it was used.
 	InviteState = invites.State
-
 	// Endpoint is a door for a foreign service, with its Issuers and Credentials.
 	Endpoint = endpoints.Endpoint
 	// Issuer of tokens that an endpoint takes.
@@ -84,10 +83,12 @@ type (
 	Credential = endpoints.Credential
 	// EndpointState is what the log says of an endpoint.
 	EndpointState = endpoints.State
-	// EndpointSet, EndpointDisable and EndpointRef are payloads.
-	EndpointSet     = endpoints.Set
+	// EndpointSet makes or replaces an endpoint.
+	EndpointSet = endpoints.Set
+	// EndpointDisable switches one off.
 	EndpointDisable = endpoints.Disable
-	EndpointRef     = endpoints.Ref
+	// EndpointRef names one.
+	EndpointRef = endpoints.Ref
 	// Secret is what the log says of a versioned secret.
 	Secret = secretring.Secret
 	// SecretWritten is a server's record of a change: payload of KindSecret.

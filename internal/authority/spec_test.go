@@ -50,7 +50,7 @@ func TestSpecification(t *testing.T) {
 	if len(spec) != len(Table()) {
 		t.Errorf("%d kinds in the specification, %d in the table", len(spec), len(Table()))
 	}
-	for _, f := range fixtures() {
+	for _, f := range append(fixtures(), endpointFixtures()...) {
 		row := spec[f.kind]
 		if row == nil || f.variant != "" {
 			continue

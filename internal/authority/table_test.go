@@ -158,29 +158,6 @@ func fixtures() []fixture {
 		}},
 		{KindAnchor, "", "S", func(k *tableKit) (any, []person) { return Anchor{Server: k.s1.id()}, nil }},
 
-		{KindEndpointSet, "", "AQ", payload(setEndpoint("door"))},
-		{KindEndpointSet, "of a known name", "Q", after(withEndpoint, setEndpoint("door"))},
-		{KindEndpointSet, "of a removed name", "Q", after(func(k *tableKit) {
-			withEndpoint(k)
-			k.do(KindEndpointRemove, EndpointRef{Name: "door"}, k.ann)
-		}, setEndpoint("door"))},
-		{KindEndpointDisable, "", "AQS", after(withEndpoint, EndpointDisable{Name: "door"})},
-		{KindEndpointDisable, "by a revocation", "AQS", after(withEndpoint, EndpointDisable{Name: "door", Revoke: true})},
-		{KindEndpointEnable, "", "AQ", after(func(k *tableKit) {
-			withEndpoint(k)
-			k.do(KindEndpointDisable, EndpointDisable{Name: "door"}, k.ann)
-		}, EndpointRef{Name: "door"})},
-		{KindEndpointEnable, "after a revocation", "Q", after(func(k *tableKit) {
-			withEndpoint(k)
-			k.do(KindEndpointDisable, EndpointDisable{Name: "door", Revoke: true}, k.ann)
-		}, EndpointRef{Name: "door"})},
-		{KindEndpointRemove, "", "AQ", after(withEndpoint, EndpointRef{Name: "door"})},
-		{KindClientRevoke, "a subject", "AQS", after(withEndpoint, Subject{Client: "door:ann@example.com"})},
-		{KindClientEnable, "a subject", "Q", after(func(k *tableKit) {
-			withEndpoint(k)
-			k.do(KindClientRevoke, Subject{Client: "door:ann@example.com"}, k.ann)
-		}, Subject{Client: "door:ann@example.com"})},
-
 		{members.KindKeys, "", "Q", func(k *tableKit) (any, []person) {
 			dan := newPerson("dan")
 			return newKeys(k, dan), []person{dan}
@@ -210,9 +187,39 @@ func fixtures() []fixture {
 	}
 }
 
+// endpointFixtures are those of endpoints and of whom their credentials name.
+func endpointFixtures() []fixture {
+	after := func(payload any, before ...func(*tableKit)) func(*tableKit) (any, []person) {
+		return func(k *tableKit) (any, []person) {
+			for _, f := range before {
+				f(k)
+			}
+			return payload, nil
+		}
+	}
+	do := func(kind string, payload any) func(*tableKit) {
+		return func(k *tableKit) { k.do(kind, payload, k.ann) }
+	}
+	off, on := EndpointDisable{Name: "door"}, EndpointRef{Name: "door"}
+	revoked := EndpointDisable{Name: "door", Revoke: true}
+	ann := Subject{Client: "door:ann@example.com"}
+	return []fixture{
+		{KindEndpointSet, "", "AQ", after(setEndpoint("door"))},
+		{KindEndpointSet, "of a known name", "Q", after(setEndpoint("door"), withEndpoint)},
+		{KindEndpointSet, "of a removed name", "Q", after(setEndpoint("door"), withEndpoint, do(KindEndpointRemove, on))},
+		{KindEndpointDisable, "", "AQS", after(off, withEndpoint)},
+		{KindEndpointDisable, "by a revocation", "AQS", after(revoked, withEndpoint)},
+		{KindEndpointEnable, "", "AQ", after(on, withEndpoint, do(KindEndpointDisable, off))},
+		{KindEndpointEnable, "after a revocation", "Q", after(on, withEndpoint, do(KindEndpointDisable, revoked))},
+		{KindEndpointRemove, "", "AQ", after(on, withEndpoint)},
+		{KindClientRevoke, "a subject", "AQS", after(ann, withEndpoint)},
+		{KindClientEnable, "a subject", "Q", after(ann, withEndpoint, do(KindClientRevoke, ann))},
+	}
+}
+
 func TestSignerTable(t *testing.T) {
 	rules := Table()
-	for _, f := range fixtures() {
+	for _, f := range append(fixtures(), endpointFixtures()...) {
 		delete(rules, f.kind)
 		t.Run(strings.TrimSpace(f.kind+" "+f.variant), func(t *testing.T) {
 			k := newTableKit(t)

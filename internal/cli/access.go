@@ -159,6 +159,11 @@ func outcomeOf(s *admin.Session, r changeResult, out admin.Outcome) changeResult
 	return r
 }
 
+// unchanged is a change that was not needed.
+func unchanged(s *admin.Session, kind string, why error) changeResult {
+	return changeResult{Kind: kind, Summary: why.Error(), Applied: true, Epoch: s.State().Epoch.String(), Unchanged: true}
+}
+
 // runChange is the body of most commands that change something: connect, build
 // one payload, sign it, show what came of it.
 func (e *env) runChange(ctx context.Context, c changeFlags, build func(*admin.Session) (string, any, error)) error {
@@ -169,7 +174,7 @@ func (e *env) runChange(ctx context.Context, c changeFlags, build func(*admin.Se
 	defer s.Close()
 	kind, payload, err := build(s)
 	if errors.Is(err, admin.ErrNoChange) {
-		return e.show(changeResult{Kind: kind, Summary: err.Error(), Applied: true, Epoch: s.State().Epoch.String(), Unchanged: true})
+		return e.show(unchanged(s, kind, err))
 	}
 	if err != nil {
 		return asBuildFailure(err)

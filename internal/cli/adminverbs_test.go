@@ -115,7 +115,7 @@ func (d *domain) switches(t *testing.T, sealed string) {
 	d.ok("alice", "revoke", "--all", "--yes")
 	d.fails(ExitDenied, "everything is revoked", "app1", decrypt...)
 	d.ok("alice", "enable", "--all")
-	d.fails(ExitNotFound, "neither a key nor a client", "alice", "revoke", "none")
+	d.fails(ExitNotFound, "no key, client or endpoint", "alice", "revoke", "none")
 	d.fails(ExitUsage, "name a key", "alice", "revoke")
 	d.fails(ExitUsage, "needs a confirmation", "alice", "key", "destroy", "payments/cards")
 	d.ok("alice", "key", "destroy", "payments/cards", "--yes", "--wait", "24h")

@@ -22,6 +22,7 @@ func commands(e *env) []*cobra.Command {
 		newClientCommand,
 		newAdminCommand,
 		newApproveCommand,
+		newEndpointCommand,
 		newRevokeCommand,
 		newEnableCommand,
 		newAuditCommand,

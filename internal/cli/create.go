@@ -3,40 +3,15 @@
 package cli
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
+
+	"claviger/internal/cli/outfile"
 )
 
-// outputOptions says where bytes that a command makes should go.
-type outputOptions struct {
-	Path   string      // a file; "" or "-" is standard output
-	Inputs []string    // files that are being read; none may be the output
-	Binary bool        // not text: never to a terminal
-	Mode   fs.FileMode // of a new file, under the umask; 0 is 0600. A file that is replaced keeps its own
-	// Remakeable says that the command can be run again. Then a new file isn't
-	// synced, and a power cut may take it, as after cp. One that replaces another is.
-	Remakeable bool
-}
-
-// outputFile is a file in the making. It has another name in the same
-// directory until Commit: whoever finds the final name finds all of it, and a
-// command that fails or is killed leaves the old content as it was. Not safe
-// for concurrent use, except WriteAt at different offsets.
-type outputFile struct {
-	w      io.Writer
-	file   *os.File // nil when w is standard output
-	target string   // where Commit moves it; "" when it is written in place
-	mode   fs.FileMode
-	sync   bool // before it gets its name
-	done   bool
-}
+type (
+	outputOptions = outfile.Options
+	outputFile    = outfile.File
+)
 
 // create opens the output. The caller defers Abort and ends with Commit:
 //
@@ -46,172 +21,15 @@ type outputFile struct {
 //	… write …
 //	return out.Commit()
 func (e *env) create(o outputOptions) (*outputFile, error) {
-	if o.Path == "" || o.Path == "-" {
-		if o.Binary && e.OutTTY {
-			return nil, usagef("the output is binary and standard output is a terminal").
-				withHint("name a file with -o, or pipe the output into a program")
+	out, err := o.Create(e.Out, e.OutTTY)
+	if m, ok := errors.AsType[*outfile.Misuse](err); ok {
+		f := usagef("%s", m.Message)
+		if m.Hint != "" {
+			f = f.withHint("%s", m.Hint)
 		}
-		return &outputFile{w: e.Out}, nil
+		return nil, f
 	}
-	path, info, err := resolveOutput(o.Path)
-	if err != nil {
-		return nil, err
-	}
-	if info == nil {
-		out, err := createBeside(path, o.Mode, 0)
-		if err == nil {
-			out.sync = !o.Remakeable
-		}
-		return out, err
-	}
-	for _, in := range o.Inputs {
-		if st, err := os.Stat(in); err == nil && os.SameFile(st, info) {
-			return nil, usagef("input and output are the same file: %s", o.Path).withHint("name another file with -o")
-		}
-	}
-	switch {
-	case info.IsDir():
-		return nil, usagef("the output is a directory: %s", o.Path)
-	case !info.Mode().IsRegular(): // /dev/null, a FIFO: nothing to rename over
-		return openInPlace(path)
-	}
-	return createBeside(path, o.Mode, info.Mode().Perm())
+	return out, err
 }
 
-// resolveOutput follows symbolic links, so that the file they name is replaced
-// and not the link. info is nil when there is no such file yet.
-func resolveOutput(path string) (string, fs.FileInfo, error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return path, nil, nil
-	}
-	if err != nil {
-		return "", nil, fmt.Errorf("open output: %w", err)
-	}
-	return path, info, nil
-}
-
-func openInPlace(path string) (*outputFile, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open output: %w", err)
-	}
-	return &outputFile{w: f, file: f}, nil
-}
-
-// createBeside makes the temporary file; keep is the mode of the file that
-// Commit will replace, 0 when there is none. Until then nobody but the owner
-// can read it, or, for a new file, whoever mode and umask let.
-func createBeside(path string, mode, keep fs.FileMode) (*outputFile, error) {
-	if mode == 0 || keep != 0 {
-		mode = 0o600
-	}
-	var tag [8]byte
-	rand.Read(tag[:])
-	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+hex.EncodeToString(tag[:])+".part")
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		e.Path = path // the other name means nothing to anybody
-	}
-	if err != nil {
-		return nil, fmt.Errorf("create output: %w", err)
-	}
-	return &outputFile{w: f, file: f, target: path, mode: keep, sync: true}, nil
-}
-
-// Write appends to the output.
-func (o *outputFile) Write(b []byte) (int, error) { return o.w.Write(b) }
-
-// File is the file in the making, for callers that write at offsets or want
-// its size set; nil when the output is a stream.
-func (o *outputFile) File() *os.File {
-	if o.target == "" {
-		return nil
-	}
-	return o.file
-}
-
-// Commit gives the output its name, when it is durable unless outputOptions said
-// that it needn't be. Standard output is left open.
-func (o *outputFile) Commit() error {
-	if o.done {
-		return nil
-	}
-	if o.target == "" {
-		o.done = true
-		if o.file == nil {
-			return nil
-		}
-		return wrapOutput("close", o.file.Close())
-	}
-	if o.mode != 0 {
-		if err := o.file.Chmod(o.mode); err != nil {
-			return wrapOutput("set the mode of", err)
-		}
-	}
-	if o.sync {
-		if err := o.file.Sync(); err != nil {
-			return wrapOutput("sync", err)
-		}
-	}
-	if err := o.file.Close(); err != nil {
-		return wrapOutput("close", err)
-	}
-	if err := os.Rename(o.file.Name(), o.target); err != nil {
-		return wrapOutput("rename", err)
-	}
-	o.done = true
-	if !o.sync {
-		return nil
-	}
-	return wrapOutput("sync the directory of", syncDir(filepath.Dir(o.target)))
-}
-
-// Abort throws the output away unless it was committed.
-func (o *outputFile) Abort() {
-	if o.done || o.file == nil {
-		return
-	}
-	o.done = true
-	o.file.Close()
-	if o.target != "" {
-		os.Remove(o.file.Name())
-	}
-}
-
-func wrapOutput(verb string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s output: %w", verb, err)
-}
-
-// writeFile puts data under its name as a whole, readable by the owner alone.
-func writeFile(path string, data []byte) error {
-	out, err := createBeside(path, 0, 0)
-	if err != nil {
-		return err
-	}
-	defer out.Abort()
-	if _, err := out.Write(data); err != nil {
-		return wrapOutput("write", err)
-	}
-	return out.Commit()
-}
-
-// syncDir makes a rename in dir survive a power cut. Windows can't open a
-// directory for that and orders the rename itself.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
+func wrapOutput(verb string, err error) error { return outfile.Wrap(verb, err) }

@@ -60,7 +60,7 @@ func TestSync(t *testing.T) {
 	synced := func(remakeable bool) bool {
 		out := create(t, outputOptions{Path: path, Remakeable: remakeable})
 		defer out.Abort()
-		return out.sync
+		return out.Synced()
 	}
 	if !synced(false) || synced(true) {
 		t.Error("a new file is synced when it needn't be, or the other way round")

@@ -37,15 +37,3 @@ func TestGenManWritesThePages(t *testing.T) {
 	file := filepath.Join(dir, "claviger.1")
 	want(t, "a file is no directory", (&session{}).run(t, "gen-man", file), int(ExitFailure))
 }
-
-func TestRoff(t *testing.T) {
-	cases := map[string]string{
-		"--json":     `\-\-json`,
-		".TH evil":   `\&.TH evil`,
-		"a\n'b\n.c":  "a\n\\&'b\n\\&.c",
-		`back\slash`: `back\eslash`,
-	}
-	for in, out := range cases {
-		want(t, in, roff(in), out)
-	}
-}

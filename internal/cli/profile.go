@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"claviger/internal/cli/outfile"
 )
 
 func newProfileCommand(e *env) *cobra.Command {
@@ -140,7 +142,7 @@ func (e *env) useProfile(name string) (profileUseResult, error) {
 	if filepath.Dir(dir) != home {
 		name = dir // not by a name, so it has to be found from any directory
 	}
-	if err := writeFile(filepath.Join(home, "current-"+info.Kind), []byte(name+"\n")); err != nil {
+	if err := outfile.Write(filepath.Join(home, "current-"+info.Kind), []byte(name+"\n")); err != nil {
 		return profileUseResult{}, fmt.Errorf("use profile: %w", err)
 	}
 	return profileUseResult{Name: name, Kind: info.Kind}, nil

@@ -4,12 +4,14 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"claviger/internal/admin"
 	"claviger/internal/authority"
+	"claviger/internal/cli/endpointcmd"
 	"claviger/internal/wire"
 )
 
@@ -23,17 +25,20 @@ type revokeFlags struct {
 func newRevokeCommand(e *env) *cobra.Command {
 	var f revokeFlags
 	cmd := &cobra.Command{
-		Use:   "revoke KEY|CLIENT|--all",
-		Short: "Stop a key, a client, or everything, at once",
-		Long: "Stop a key, a client, or everything, at once. One admin may. Clients learn of it with\n" +
-			"the next statement of a server, and no later than the key's staleness bound. A name\n" +
-			"that is a key's and a client's is taken for neither: say key disable or client revoke.\n\n" +
+		Use:   "revoke KEY|CLIENT|ENDPOINT|ENDPOINT:SUBJECT|--all",
+		Short: "Stop a key, a client, an endpoint, or everything, at once",
+		Long: "Stop a key, a client, an endpoint, one of its subjects, or everything, at once. One\n" +
+			"admin may. Clients learn of it with the next statement of a server, and no later than\n" +
+			"the key's staleness bound; an endpoint answers nothing from its next request on. A\n" +
+			"name of more than one thing is taken for none: say key disable, client revoke or\n" +
+			"endpoint disable.\n\n" +
 			"With --measure it waits until nobody can use any more what was revoked, and says how\n" +
 			"long that took: docs/revocation.md says what is measured, by whom, and what can't be.\n" +
 			"What is revoked already is measured too. The exit status is 1 if some may still use it\n" +
 			"when the time is up.\n\n" +
 			"With --drill it does so to a key that is tagged canary, and enables it again.",
 		Example: "  claviger revoke payments/cards --measure\n  claviger revoke app1 --reason 'laptop lost'\n" +
+			"  claviger revoke aws\n  claviger revoke aws:arn:aws:iam::111122223333:user/ann\n" +
 			"  claviger revoke --all\n  claviger revoke --drill canary/front",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -63,7 +68,7 @@ func newRevokeCommand(e *env) *cobra.Command {
 func (f revokeFlags) check(cmd *cobra.Command, args []string) error {
 	switch {
 	case f.all == (len(args) == 1):
-		return usagef("name a key or a client, or say --all").withHint("%s --help", cmd.CommandPath())
+		return usagef("name a key, a client or an endpoint, or say --all").withHint("%s --help", cmd.CommandPath())
 	case f.drill && (f.all || f.dryRun):
 		return usagef("a drill takes one key, and does what it says")
 	case f.timeout < time.Second:
@@ -76,9 +81,10 @@ func newEnableCommand(e *env) *cobra.Command {
 	var c changeFlags
 	var all bool
 	cmd := &cobra.Command{
-		Use:     "enable KEY|CLIENT|--all",
-		Short:   "Take back what revoke or disable did",
-		Long:    "Take back what revoke or disable did. One admin may enable a key; a client, or\neverything, takes the quorum.",
+		Use:   "enable KEY|CLIENT|ENDPOINT|ENDPOINT:SUBJECT|--all",
+		Short: "Take back what revoke or disable did",
+		Long: "Take back what revoke or disable did. One admin may enable a key, and an endpoint that\n" +
+			"was only disabled; what was revoked of anything else takes the quorum.",
 		Example: "  claviger enable payments/cards\n  claviger enable app1",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -100,7 +106,7 @@ func newEnableCommand(e *env) *cobra.Command {
 type switching struct {
 	kind    string
 	payload any
-	of      string // as authority.State.Revoking names it
+	of      string // as authority.State.Revoking names it; "" if nobody holds anything of it
 }
 
 // switchOf finds out what a name stands for; none stands for everything. With
@@ -113,9 +119,17 @@ func switchOf(s *admin.Session, args []string, reason string, enable bool) (swit
 	key := s.State().KeyNamed(name)
 	id, err := admin.ClientID(s.State(), name)
 	client := err == nil && s.State().Client(id) != nil
+	door, _ := endpointcmd.Named(s.State(), name)
 	switch {
-	case key != nil && client:
-		return switching{}, usagef("%s is a key and a client", name).withHint("say claviger key disable|enable, or claviger client revoke; a client can be given by its SPIFFE id")
+	case key != nil && client, door != nil && (client || key != nil):
+		return switching{}, usagef("%s is the name of more than one thing", name).
+			withHint("say claviger key disable|enable, claviger client revoke, or claviger endpoint disable|enable; a client can be given by its SPIFFE id")
+	case door != nil:
+		kind, payload, err := endpointcmd.Switch(door, reason, enable, true)
+		return switching{kind, payload, ""}, err
+	case wire.ValidSubject(name):
+		kind, payload, err := subjectSwitch(s.State(), name, reason, enable)
+		return switching{kind, payload, ""}, err
 	case key != nil:
 		kind := authority.KindKeyDisable
 		if enable {
@@ -127,7 +141,7 @@ func switchOf(s *admin.Session, args []string, reason string, enable bool) (swit
 		kind, payload, err := clientSwitch(s, name, reason, enable)
 		return switching{kind, payload, "client:" + id}, err
 	}
-	return switching{}, fmt.Errorf("%w: neither a key nor a client is named %s", admin.ErrNotFound, name)
+	return switching{}, fmt.Errorf("%w: no key, client or endpoint is named %s", admin.ErrNotFound, name)
 }
 
 func everythingSwitch(s *admin.Session, reason string, enable bool) (switching, error) {
@@ -147,6 +161,22 @@ func keySwitch(kind string, k *authority.Key, reason string) (string, any, error
 		return kind, nil, fmt.Errorf("%w: key %s is so already", admin.ErrNoChange, k.Name)
 	}
 	return kind, authority.KeyRef{ID: k.ID, Reason: reason}, nil
+}
+
+// subjectSwitch revokes whom an endpoint's credential names, or takes that back.
+func subjectSwitch(s *authority.State, id, reason string, enable bool) (string, any, error) {
+	kind := authority.KindClientRevoke
+	if enable {
+		kind = authority.KindClientEnable
+	}
+	name, _, _ := strings.Cut(id, ":")
+	if s.Endpoint(name) == nil {
+		return kind, nil, fmt.Errorf("%w: there is no endpoint named %s", admin.ErrNotFound, name)
+	}
+	if s.ClientRevoked(id) != enable {
+		return kind, nil, fmt.Errorf("%w: %s is so already", admin.ErrNoChange, id)
+	}
+	return kind, authority.Subject{Client: id, Reason: reason}, nil
 }
 
 // clientSwitch revokes a client or takes that back.

@@ -96,7 +96,7 @@ func (e *env) runRevoke(ctx context.Context, f revokeFlags, args []string) error
 	r := revokeResult{}
 	switch {
 	case errors.Is(err, admin.ErrNoChange):
-		r.changeResult = changeResult{Kind: w.kind, Summary: err.Error(), Applied: true, Epoch: s.State().Epoch.String(), Unchanged: true}
+		r.changeResult = unchanged(s, w.kind, err)
 	case err != nil:
 		return asBuildFailure(err)
 	default:
@@ -104,7 +104,8 @@ func (e *env) runRevoke(ctx context.Context, f revokeFlags, args []string) error
 			return err
 		}
 	}
-	if f.dryRun || r.Pending != nil {
+	// Nobody holds anything of an endpoint: it is dark with the record.
+	if f.dryRun || r.Pending != nil || w.of == "" {
 		return e.finish(r.changeResult)
 	}
 	if !f.measure {
