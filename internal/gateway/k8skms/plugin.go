@@ -185,7 +185,7 @@ func (p *Plugin) open(ctx context.Context, ciphertext []byte, annotations map[st
 var errProbe = errors.New("what was sealed opens as something else")
 
 // Check seals and opens a test value, as Encrypt and Decrypt do, and says with which
-// version.
+// version it sealed, also if it didn't open.
 func (p *Plugin) Check(ctx context.Context) (keyID string, err error) {
 	probe := []byte("claviger")
 	out, err := p.wrap(ctx, probe)
@@ -193,11 +193,8 @@ func (p *Plugin) Check(ctx context.Context) (keyID string, err error) {
 		return "", err
 	}
 	plain, err := p.open(ctx, out.ciphertext, out.annotations)
-	if err != nil {
-		return "", err
+	if err == nil && !bytes.Equal(plain, probe) {
+		err = errProbe
 	}
-	if !bytes.Equal(plain, probe) {
-		return "", errProbe
-	}
-	return out.keyID, nil
+	return out.keyID, err
 }

@@ -162,6 +162,21 @@ func TestDenied(t *testing.T) {
 	}
 }
 
+// TestUnwellWithoutAName: a plugin that may wrap and not unwrap is unwell, and gives an
+// API server no name to go on with.
+func TestUnwellWithoutAName(t *testing.T) {
+	w := newWorld(t)
+	w.profile = w.Enroll("writer")
+	w.Allow(testkit.ID("writer"), key, "encrypt")
+	w.restart()
+	if _, err := w.seal(seed); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.status(); s.keyID != "" || !strings.Contains(s.healthz, "may not decrypt") {
+		t.Errorf("status %+v", s)
+	}
+}
+
 // TestDisabled: a key that is switched off is gone with the next news, and says so.
 func TestDisabled(t *testing.T) {
 	w := newWorld(t)

@@ -62,7 +62,12 @@ func TestStrangersAreTurnedAway(t *testing.T) {
 	if uid := <-asked; uid != os.Getuid() {
 		t.Errorf("the kernel says user %d", uid)
 	}
-	if n, err := stranger.Read(make([]byte, 1)); err == nil {
-		t.Errorf("the stranger reads %d bytes", n)
+	stranger.Write([]byte("s")) // wherever it goes
+	if _, err := friend.Write([]byte("f")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 1)
+	if _, err := conn.Read(got); err != nil || got[0] != 'f' {
+		t.Errorf("who was let in says %q, %v", got, err)
 	}
 }
