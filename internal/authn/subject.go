@@ -26,8 +26,8 @@ type SubjectClaims struct {
 	EndpointKind string // xks, vault, kacls, dke, salesforce or kes
 	Name         string // whom the credential names, within the endpoint
 	// Attributes are further claims, under the names that the policy schema gives
-	// a Subject: issuer, subject, email, arn, account, certificate. All are
-	// strings. What was not proved is absent, never empty.
+	// a Subject: issuer, subject, email, arn, account, certificate, all strings,
+	// and groups, a []string. What was not proved is absent, never empty.
 	Attributes map[string]any
 	Key        wire.Hash // of the credential: names it in revocations, is no secret
 	NotAfter   time.Time // when the credential ends; zero if it doesn't by itself
@@ -48,12 +48,49 @@ func (c SubjectClaims) Check() error {
 		return refused("the credential's name is too long or not plain text")
 	}
 	for name, v := range c.Attributes {
+		if groups, ok := v.([]string); ok && name == GroupsAttribute {
+			if err := checkGroups(groups); err != nil {
+				return err
+			}
+			continue
+		}
 		text, ok := v.(string)
 		if !slices.Contains(SubjectAttributes(), name) || !ok || text == "" || len(text) > maxClaimBytes || !utf8.ValidString(text) {
 			return fmt.Errorf("%w: the credential's %.20q is unknown, empty, too long or no text", ErrRefused, name)
 		}
 	}
 	return nil
+}
+
+// GroupsAttribute is the one attribute that is a set.
+const GroupsAttribute = "groups"
+
+const (
+	maxGroups     = 200 // as many as Microsoft puts into a token
+	maxGroupBytes = 128
+)
+
+// checkGroups bounds the groups of a subject. Too many are refused, not cut: a rule
+// that forbids something to a group must see all of them.
+func checkGroups(groups []string) error {
+	if len(groups) == 0 || len(groups) > maxGroups {
+		return fmt.Errorf("%w: no groups, or more than %d", ErrRefused, maxGroups)
+	}
+	for _, g := range groups {
+		if g == "" || len(g) > maxGroupBytes || !utf8.ValidString(g) {
+			return fmt.Errorf("%w: the name of a group is empty, too long or no text", ErrRefused)
+		}
+	}
+	return nil
+}
+
+// anyone is the subject that has proved nothing.
+const anyone = "anyone"
+
+// Anyone is the caller of an endpoint whose protocol asks for something without
+// saying who asks. Policy permits it by name, and by no attribute.
+func Anyone(endpoint, kind string) *Caller {
+	return SubjectCaller(SubjectClaims{Endpoint: endpoint, EndpointKind: kind, Name: anyone})
 }
 
 // SubjectAttributes are the names of what a credential may prove of its subject.

@@ -63,6 +63,7 @@ entity Subject in [Endpoint] {
   arn?: String,           // of an AWS caller
   account?: String,       // of a cloud caller
   certificate?: String,   // SHA-256 of the certificate's public key, lower-case hex
+  groups?: Set<String>,   // that a token says its subject is in
 };
 
 entity Key in [Folder] {

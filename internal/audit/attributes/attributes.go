@@ -30,7 +30,7 @@ import (
 // Bounds of a record.
 const (
 	MaxRecord = 16 << 10 // bytes, encoded
-	maxClaims = 32       // of each kind
+	maxClaims = 256      // of each kind
 	maxClaim  = 4096     // bytes of a value
 	maxName   = 64       // bytes of a claim's name
 	shape     = 1        // the one version
@@ -48,6 +48,9 @@ type Record struct {
 	AskedWith []Claim // said by a door of the request, likewise
 }
 
+// Set is the one claim that is a set of texts: a record has it once for each.
+const Set = "groups"
+
 // Claim is one name with its value.
 type Claim struct {
 	_     struct{} `cbor:",toarray"`
@@ -56,15 +59,22 @@ type Claim struct {
 }
 
 // Of makes a record. Values that are no text, empty or too long are refused, as
-// policy refuses them.
+// policy refuses them; [Set] is a list of texts.
 func Of(principal string, proved map[string]any, asked map[string]string) (*Record, error) {
 	r := &Record{Shape: shape, Principal: principal}
 	for _, name := range slices.Sorted(maps.Keys(proved)) {
-		value, ok := proved[name].(string)
+		values, ok := proved[name].([]string)
+		if text, single := proved[name].(string); single {
+			values, ok = []string{text}, name != Set
+		} else if name != Set || len(values) == 0 {
+			ok = false
+		}
 		if !ok {
 			return nil, fmt.Errorf("%w: %.20q is no text", ErrClaims, name)
 		}
-		r.ProvedOf = append(r.ProvedOf, Claim{Name: name, Value: value})
+		for _, value := range slices.Compact(slices.Sorted(slices.Values(values))) {
+			r.ProvedOf = append(r.ProvedOf, Claim{Name: name, Value: value})
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(asked)) {
 		r.AskedWith = append(r.AskedWith, Claim{Name: name, Value: asked[name]})
@@ -108,7 +118,10 @@ func (r *Record) check() error {
 			if c.Name == "" || len(c.Name) > maxName || c.Value == "" || len(c.Value) > maxClaim || !utf8.ValidString(c.Name) || !utf8.ValidString(c.Value) {
 				return fmt.Errorf("%w: %.20q is empty, too long or no text", ErrClaims, c.Name)
 			}
-			if i > 0 && c.Name <= claims[i-1].Name {
+			if i == 0 || c.Name > claims[i-1].Name {
+				continue
+			}
+			if c.Name != Set || claims[i-1].Name != Set || c.Value <= claims[i-1].Value {
 				return fmt.Errorf("%w: order", ErrClaims)
 			}
 		}
@@ -119,8 +132,14 @@ func (r *Record) check() error {
 // Proved gives the claims of the credential, as a policy takes them.
 func (r *Record) Proved() map[string]any {
 	out := make(map[string]any, len(r.ProvedOf))
+	var set []string
 	for _, c := range r.ProvedOf {
-		out[c.Name] = c.Value
+		if c.Name == Set {
+			set = append(set, c.Value)
+			out[Set] = set
+		} else {
+			out[c.Name] = c.Value
+		}
 	}
 	return out
 }

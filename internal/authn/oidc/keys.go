@@ -141,7 +141,7 @@ func forVerifying(o object) bool {
 	if o["key_ops"] == nil {
 		return true
 	}
-	ops, err := o.list("key_ops")
+	ops, err := o.list("key_ops", maxAudiences)
 	return err == nil && slices.Contains(ops, "verify")
 }
 

@@ -20,6 +20,7 @@ import (
 const (
 	MaxToken     = 16 << 10 // bytes
 	maxAudiences = 32
+	maxStrings   = 256 // of a list of another claim
 	leeway       = 60 * time.Second
 )
 
@@ -63,7 +64,7 @@ func (o object) time(name string) (time.Time, error) {
 }
 
 // list is a member that is a string or a list of some, as "aud" is.
-func (o object) list(name string) ([]string, error) {
+func (o object) list(name string, most int) ([]string, error) {
 	raw, ok := o[name]
 	if !ok {
 		return nil, nil
@@ -73,7 +74,7 @@ func (o object) list(name string) ([]string, error) {
 		return []string{s}, err
 	}
 	var all []*string
-	if err := json.Unmarshal(raw, &all); err != nil || len(all) > maxAudiences || slices.Contains(all, nil) {
+	if err := json.Unmarshal(raw, &all); err != nil || len(all) > most || slices.Contains(all, nil) {
 		return nil, fmt.Errorf("%s is no list of strings", name)
 	}
 	out := make([]string, len(all))
@@ -186,7 +187,7 @@ func readClaims(data []byte) (*Claims, error) {
 			return nil, err
 		}
 	}
-	if c.Audience, err = o.list("aud"); err != nil {
+	if c.Audience, err = o.list("aud", maxAudiences); err != nil {
 		return nil, err
 	}
 	// Some issuers write the flag as a string.
@@ -208,10 +209,10 @@ func (c *Claims) Text(name string) (string, error) {
 	return s, nil
 }
 
-// Strings is a claim that is a string or a list of strings, nil if there is none.
+// Strings is a claim that is a string or a list of at most 256, nil if there is none.
 // An error matches authn.ErrRefused.
 func (c *Claims) Strings(name string) ([]string, error) {
-	list, err := c.all.list(name)
+	list, err := c.all.list(name, maxStrings)
 	if err != nil {
 		return nil, refused("its claims: %w", err)
 	}

@@ -98,8 +98,8 @@ func (v *Verifier) Verify(ctx context.Context, use, text string) (Proof, error) 
 }
 
 // Caller makes the subject of an endpoint that the door's protocol takes from the
-// claims: name is its name there. Its attributes are issuer, subject and, if the
-// issuer says that it verified it, email.
+// claims: name is its name there. Its attributes are issuer, subject, groups and, if
+// the issuer says that it verified it, email.
 func (p Proof) Caller(endpoint, kind, name string) (*authn.Caller, error) {
 	c := p.claims
 	if c == nil {
@@ -111,6 +111,10 @@ func (p Proof) Caller(endpoint, kind, name string) (*authn.Caller, error) {
 	}
 	if c.Subject != "" {
 		claims.Attributes["subject"] = c.Subject
+	}
+	// Some issuers put other things under that name: then nothing is proved.
+	if groups, err := c.Strings("groups"); err == nil && len(groups) > 0 {
+		claims.Attributes[authn.GroupsAttribute] = groups
 	}
 	if c.EmailVerified {
 		claims.Attributes["email"] = c.Email
