@@ -62,6 +62,8 @@ type Case struct {
 	Want     Expect // of a valid request; nil: a status below 300
 	// Wrong differs from the suite's.
 	Wrong map[gateway.Failure]Expect
+	// Deep paths go on as long as the caller likes: a longer one means another thing.
+	Deep bool
 	// After runs after each valid request that worked; it undoes what must not be
 	// done twice.
 	After func(r *Rig)

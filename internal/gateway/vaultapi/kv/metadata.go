@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strconv"
 
 	"claviger/internal/gateway/vaultapi/call"
@@ -260,14 +259,4 @@ func (m *Mount) setConfig(ctx context.Context, c *call.Call) (*call.Reply, error
 	op.Change = change
 	_, err = m.do(ctx, c, op)
 	return nil, err
-}
-
-// Options are the names of the options of some mounts, in order.
-func Options(mounts []*Mount) []string {
-	out := make([]string, 0, len(mounts))
-	for _, m := range mounts {
-		out = append(out, OptionPrefix+m.at)
-	}
-	slices.Sort(out)
-	return out
 }
