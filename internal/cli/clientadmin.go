@@ -10,6 +10,7 @@ import (
 
 	"claviger/internal/admin"
 	"claviger/internal/authority"
+	"claviger/internal/wire"
 )
 
 // clientInviteResult is an invite, or where it was written.
@@ -141,6 +142,9 @@ func newClientListCommand(e *env) *cobra.Command {
 			defer s.Close()
 			r := clientListResult{Clients: []clientRow{}}
 			for c := range s.State().Clients() {
+				if !wire.ValidID(c.ID) {
+					continue // a subject of an endpoint, which endpoint show lists
+				}
 				row := clientRow{Client: admin.ClientName(s.State(), c.ID), ID: c.ID, State: "enrolled"}
 				if c.Enrolled != 0 {
 					row.Enrolled, row.NotAfter = millis(c.Enrolled), millis(c.NotAfter)

@@ -21,6 +21,7 @@ type domain struct {
 	t       *testing.T
 	home    *session
 	address string
+	doors   string // of foreign services; "" unless init got --doors
 	stop    func()
 }
 
@@ -69,7 +70,7 @@ func (d *domain) start() {
 		d.t.Fatalf("server says %q (%v) %s", line, err, logs.String())
 	}
 	go io.Copy(io.Discard, r)
-	d.address = got.Listen
+	d.address, d.doors = got.Listen, got.Doors
 }
 
 type lockedBuffer struct {

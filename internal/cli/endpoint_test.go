@@ -65,6 +65,10 @@ func TestEndpoints(t *testing.T) {
 
 	subject := "aws:arn:aws:iam::111122223333:user/ann"
 	wantIn(t, "a subject", d.ok("alice", "revoke", subject), "revoke "+subject)
+	wantIn(t, "a subject", d.ok("alice", "endpoint", "show", "aws"), "arn:aws:iam::111122223333:user/ann")
+	if out := d.ok("alice", "client", "list"); strings.Contains(out, subject) {
+		t.Errorf("a subject is listed as a client: %s", out)
+	}
 	wantIn(t, "a subject", d.ok("alice", "enable", subject), "take back the revocation of "+subject)
 	d.fails(ExitNotFound, "no endpoint named gcp", "alice", "revoke", "gcp:ann")
 
@@ -136,4 +140,46 @@ func (d *domain) stale(file string) string {
 		d.t.Fatal(err)
 	}
 	return path
+}
+
+// TestEndpointWorks: AWS's part is played against the running door, with what
+// `endpoint add` gave; and it goes dark with the endpoint, and with the key.
+func TestEndpointWorks(t *testing.T) {
+	d := runningDomain(t, "--doors", "127.0.0.1:0")
+	d.ok("alice", "key", "create", "aws/orders")
+	file, origin := d.home.path("aws.json"), "https://"+d.doors
+	d.ok("alice", "endpoint", "add", "xks", "aws", "--key", "aws/", "--set", "folder=aws/", "--credential-out", file, "--public", origin)
+	policy := d.home.path("policy.cedar")
+	if err := os.WriteFile(policy, []byte(`permit (principal in Endpoint::"aws", action in [Action::"encrypt", Action::"decrypt"], resource in Folder::"aws");`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.ok("alice", "policy", "set", policy)
+	test := []string{"endpoint", "test", "xks", "aws", "--credential", file, "--key", "orders", "--public", origin, "--ca", d.home.path("server/pki/doors-ca.pem")}
+	d.ok("alice", test...)
+	r := into[struct {
+		Passed bool
+		Checks []endpoint.Step
+	}](t, d.ok("alice", append(test, "--json")...))
+	if !r.Passed || len(r.Checks) < 3 {
+		t.Errorf("%+v", r)
+	}
+	for _, c := range r.Checks {
+		if c.Latency <= 0 {
+			t.Errorf("%s took no time", c.Name)
+		}
+	}
+	for _, what := range []string{"aws/orders", "aws"} {
+		d.ok("alice", "revoke", what)
+		d.fails(ExitFailure, "does not work as xks needs it", "alice", test...)
+		d.ok("alice", "enable", what)
+		d.ok("alice", test...)
+	}
+	// Two live credentials: what was given first works until the rotation is finished.
+	next := d.home.path("next.json")
+	d.ok("alice", "endpoint", "rotate", "aws", "--credential-out", next)
+	d.ok("alice", test...)
+	d.ok("alice", "endpoint", "rotate", "aws", "--finish")
+	d.fails(ExitFailure, "has none of that file's credentials", "alice", test...)
+	test[5] = next
+	d.ok("alice", test...)
 }

@@ -66,7 +66,7 @@ func (h Host) list() *cobra.Command {
 			defer s.Close()
 			r := listResult{Endpoints: []endpoint.Row{}}
 			for v := range s.State().Endpoints() {
-				r.Endpoints = append(r.Endpoints, endpoint.RowOf(v))
+				r.Endpoints = append(r.Endpoints, endpoint.In(s.State(), v))
 			}
 			return h.Show(r)
 		},
@@ -96,7 +96,7 @@ func (h Host) show() *cobra.Command {
 			if v == nil {
 				return fmt.Errorf("%w: there is no endpoint named %s", admin.ErrNotFound, args[0])
 			}
-			return h.Show(showResult{endpoint.RowOf(v)})
+			return h.Show(showResult{endpoint.In(s.State(), v)})
 		},
 	}
 	connect = h.Access(cmd.Flags())

@@ -17,6 +17,7 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/gateway"
 	"claviger/internal/secret"
+	"claviger/internal/wire"
 )
 
 // Row is an endpoint as `endpoint list` and `endpoint show` tell it.
@@ -34,6 +35,8 @@ type Row struct {
 	Options     map[string]string `json:"options,omitempty"`
 	Created     string            `json:"created"`
 	Set         string            `json:"set_by"` // the record that last set it
+	// Revoked are the subjects of it that are revoked.
+	Revoked []string `json:"revoked_subjects,omitempty"`
 }
 
 // IssuerRow is an issuer of tokens.
@@ -59,7 +62,19 @@ type RootRow struct {
 	NotAfter string `json:"not_after,omitempty"`
 }
 
-// RowOf tells what the log says.
+// In tells what the log says of an endpoint, and which of its subjects are
+// revoked.
+func In(state *authority.State, s *authority.EndpointState) Row {
+	r := RowOf(s)
+	for c := range state.Clients() {
+		if name, ok := strings.CutPrefix(c.ID, s.Name+":"); ok && c.Revoked && !wire.ValidID(c.ID) {
+			r.Revoked = append(r.Revoked, name)
+		}
+	}
+	return r
+}
+
+// RowOf tells what a record says.
 func RowOf(s *authority.EndpointState) Row {
 	r := Row{
 		Name: s.Name, Kind: s.Kind, State: stateOf(s), Host: s.Host, ClientNames: s.ClientNames, Keys: s.Keys, Rate: s.Rate,
@@ -129,6 +144,9 @@ func (r Row) Detail() []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Options)) {
 		add("setting", name+"="+r.Options[name])
+	}
+	for _, name := range r.Revoked {
+		add("revoked subject", name)
 	}
 	return append(out, "created", r.Created, "set by record", r.Set)
 }
