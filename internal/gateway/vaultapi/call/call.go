@@ -165,7 +165,7 @@ func (m mounter) run(route Route) handler {
 		if err != nil {
 			return nil, err
 		}
-		return reply.response()
+		return reply.Response()
 	}
 }
 

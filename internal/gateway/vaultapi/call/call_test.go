@@ -88,7 +88,7 @@ func TestReply(t *testing.T) {
 		{&Reply{Data: 1, Warnings: []string{`"data":`}}, map[string]any{"warnings": []any{`"data":`}, "data": 1.0}},
 		{&Reply{Bare: map[string]any{"sealed": true}}, map[string]any{"sealed": true}},
 	} {
-		got, err := tc.reply.response()
+		got, err := tc.reply.Response()
 		if err != nil {
 			t.Fatal(err)
 		}

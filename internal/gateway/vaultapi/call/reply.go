@@ -39,7 +39,8 @@ type envelope struct {
 	Auth          any             `json:"auth"`
 }
 
-func (r *Reply) response() (*gateway.Response, error) {
+// Response is the answer as the gateway sends it.
+func (r *Reply) Response() (*gateway.Response, error) {
 	if r == nil || r.Status == 0 && r.Data == nil && r.Raw == nil && r.Auth == nil && r.Bare == nil && r.Warnings == nil {
 		return &gateway.Response{Status: http.StatusNoContent}, nil
 	}
@@ -185,7 +186,7 @@ func Fail(w http.ResponseWriter, err error) {
 	if e, ok := errors.AsType[*Error](err); ok {
 		if e.Reply != nil {
 			e.Reply.Status = e.Status
-			if a, err := e.Reply.response(); err == nil {
+			if a, err := e.Reply.Response(); err == nil {
 				WriteResponse(w, a)
 				return
 			}
