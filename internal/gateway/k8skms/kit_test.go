@@ -50,10 +50,13 @@ func (l *logged) String() string {
 	return l.buf.String()
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldWith(t, testkit.Options{}) }
+
+func newWorldWith(t *testing.T, o testkit.Options) *world {
 	t.Helper()
 	w := &world{t: t, clock: clock.NewManual(time.Now()), log: &logged{}}
-	w.Domain = testkit.New(t, testkit.Options{Clock: w.clock})
+	o.Clock = w.clock
+	w.Domain = testkit.New(t, o)
 	w.CreateKey(key, authority.AES256)
 	w.profile = w.Enroll("apiserver")
 	w.Allow(testkit.ID("apiserver"), key)

@@ -4,14 +4,17 @@ package k8skms
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
 	"time"
 
+	"claviger/internal/audit"
 	"claviger/internal/authority"
 	"claviger/internal/gateway/localrpc"
 	"claviger/internal/testkit"
+	"claviger/internal/testkit/faultfs"
 )
 
 const seed = "a seed of 32 bytes, like a canary"
@@ -301,6 +304,51 @@ func TestLimits(t *testing.T) {
 	}
 	if s := w.status(); s.healthz != healthy {
 		t.Errorf("afterwards: %+v", s)
+	}
+}
+
+// disk is a faultfs as the audit log takes it.
+type disk struct{ *faultfs.FS }
+
+func (d disk) Open(name string, create bool) (audit.File, error) {
+	f, err := d.FS.Open(name, create)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// TestAuditUnwritable: a key server whose audit log can't be written gives no lease, and
+// so nothing is wrapped; what was leased before goes on.
+func TestAuditUnwritable(t *testing.T) {
+	d := disk{faultfs.New(1)}
+	w := newWorldWith(t, testkit.Options{AuditFS: d})
+	sealed := w.mustSeal(seed)
+	if s := w.status(); s.healthz != healthy {
+		t.Fatalf("status %+v", s)
+	}
+	d.SetFault(func(op faultfs.Op) error {
+		if op.Kind == faultfs.Write || op.Kind == faultfs.Sync {
+			return errors.New("no space left on device")
+		}
+		return nil
+	})
+	if got, err := w.open(sealed); err != nil || got != seed {
+		t.Errorf("with a lease: %q, %v", got, err)
+	}
+	w.restart()
+	_, err := w.seal(seed)
+	w.refuses("Encrypt", err, localrpc.Unavailable)
+	_, err = w.open(sealed)
+	w.refuses("Decrypt", err, localrpc.Unavailable)
+	if s := w.status(); s.keyID != "" || s.healthz == healthy {
+		t.Errorf("status %+v", s)
+	}
+	d.SetFault(nil)
+	w.Abandon()
+	w.Start()
+	if got, err := w.open(sealed); err != nil || got != seed {
+		t.Errorf("with the disk back: %q, %v", got, err)
 	}
 }
 
