@@ -85,7 +85,7 @@ func FuzzMerge(f *testing.F) {
 		}
 		var a, b, have any
 		if json.Unmarshal(target, &a) != nil || json.Unmarshal(patch, &b) != nil || json.Unmarshal(got, &have) != nil {
-			t.Skip() // a number beyond float64
+			return // a number beyond float64
 		}
 		if want := reference(a, b); !reflect.DeepEqual(have, want) {
 			t.Fatalf("%s with %s: %s", target, patch, got)

@@ -95,7 +95,7 @@ func (w *Worker) openDocument(ctx context.Context, key *authority.Key, row *auth
 	if wire.Hash(sha256.Sum256(sealed)) != row.Slot {
 		return nil, errSlot
 	}
-	plain, err := w.work(ctx, "open", key, row.Version, row.Name, row.Revision, sealed)
+	plain, err := w.work(ctx, "open", key, row.Written, sealed)
 	if errors.Is(err, keywork.ErrInput) {
 		return nil, errSlot // a server sealed it otherwise than it said
 	}
@@ -110,9 +110,9 @@ func (w *Worker) openDocument(ctx context.Context, key *authority.Key, row *auth
 	return d, nil
 }
 
-// work seals or opens with the key of a name. No erasure epoch changes meanwhile.
-func (w *Worker) work(ctx context.Context, operation string, key *authority.Key, version uint64, name string, revision uint64, input []byte) ([]byte, error) {
-	kv := key.Version(version)
+// work seals or opens with the key of a name: at is what the log says of it. No erasure epoch changes meanwhile.
+func (w *Worker) work(ctx context.Context, operation string, key *authority.Key, at authority.SecretWritten, input []byte) ([]byte, error) {
+	kv := key.Version(at.Version)
 	if kv == nil {
 		return nil, errSlot
 	}
@@ -123,9 +123,9 @@ func (w *Worker) work(ctx context.Context, operation string, key *authority.Key,
 	defer done()
 	w.o.Using.Lock()
 	defer w.o.Using.Unlock()
-	h := secretring.Hash(name)
+	h := secretring.Hash(at.Name)
 	out, _, err := w.o.Keys.Do(ctx, keywork.Task{
-		Operation: operation, Version: executor.VersionOf(key, kv), Partition: h[:], Input: input, Context: w.bound(name, revision), Secret: true,
+		Operation: operation, Version: executor.VersionOf(key, kv), Partition: h[:], Input: input, Context: w.bound(at.Name, at.Revision), Secret: true,
 	})
 	return out, err
 }
@@ -166,7 +166,7 @@ func (w *Worker) seal(ctx context.Context, v *view, name string, plain []byte) (
 		return next, fmt.Errorf("%w: the key has no version that seals", authority.ErrRefused)
 	}
 	next.Version = current.Number
-	sealed, err := w.work(ctx, "seal", v.key, current.Number, name, v.next, plain)
+	sealed, err := w.work(ctx, "seal", v.key, next, plain)
 	if err != nil {
 		return next, err
 	}
