@@ -22,7 +22,7 @@ const Type = "claviger/v1/snapshot"
 
 // Format is the version of the parts and of the rules by which they were folded.
 // Whoever changes either raises it.
-const Format = 1
+const Format = 2
 
 const (
 	idSize    = 16
