@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-const lastThreat = 83
+const lastThreat = 86
 
 var (
 	threatRow   = regexp.MustCompile(`(?m)^\| (T-\d\d) \| [^|]+ \| ([^|]+) \| ([^|]*)\|$`)

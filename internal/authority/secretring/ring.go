@@ -221,7 +221,7 @@ func (r *Ring) check(p *Written, k *keyring.Key) error {
 	case have != nil && have.Key != p.Key:
 		return errKey
 	// Security: of two servers that changed one revision, one was first; the
-	// other looks again (T-38).
+	// other looks again (T-86).
 	case p.Revision != r.Next(p.Name):
 		return fmt.Errorf("revision %d does not follow: the secret was changed meanwhile", p.Revision)
 	case p.Slot.IsZero() && have == nil:

@@ -28,7 +28,7 @@
 // # Threats
 //
 // The store may put older slots back, swap or lose them: what doesn't have the hash
-// that the log names is not opened, and an alarm says so (T-15). Policy is asked
+// that the log names is not opened, and an alarm says so (T-84). Policy is asked
 // about the secret itself, and the key that backs it must be usable besides, so that
 // disabling or destroying it darkens all that it backs. Whether there is a secret is
 // told only to who may read or write it; a list has only names of such. Names come

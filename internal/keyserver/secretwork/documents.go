@@ -73,7 +73,7 @@ func (w *Worker) load(ctx context.Context, caller *authn.Caller, a *Ask, v *view
 		}
 		*v = w.look(caller, a)
 		// Security: the log still names this document, and the store has another:
-		// one that was put back, swapped or lost (T-15).
+		// one that was put back, swapped or lost (T-84).
 		if again := which(v); again != nil && again.Revision == row.Revision {
 			w.alarm("secret " + row.Name + ": " + errSlot.Error())
 			return nil, fmt.Errorf("%w: %w", ErrStore, errSlot)
