@@ -72,6 +72,9 @@ func (s *Server) finish(e *exchange, r *http.Request) {
 	if e.err != nil {
 		failure = FailureOf(e.err)
 	}
+	if failure == Internal && e.status >= 400 && e.status < 500 {
+		failure = Refused // the door's own error, which is about the request
+	}
 	s.meter.count(kind, route, failure, took)
 	if e.door == nil {
 		// A line each would let strangers fill the disk.
@@ -80,7 +83,7 @@ func (s *Server) finish(e *exchange, r *http.Request) {
 	}
 	attrs := []slog.Attr{
 		slog.String("kind", kind), slog.String("endpoint", endpoint), slog.String("operation", route),
-		slog.Int("status", e.status), slog.Duration("took", took), slog.Int("bytes", e.in), slog.String("from", r.RemoteAddr),
+		slog.Int("status", e.status), slog.Int64("took_us", took.Microseconds()), slog.Int("bytes", e.in), slog.String("from", r.RemoteAddr),
 	}
 	attrs = append(attrs, e.notes...)
 	level := slog.LevelInfo

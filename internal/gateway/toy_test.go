@@ -4,6 +4,7 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -24,6 +25,9 @@ func (d toy) Routes() []gateway.Route {
 	return []gateway.Route{
 		{Name: "echo", Method: "POST", Path: "/echo/{what}", Limit: 4 << 10, Handle: d.echo},
 		{Name: "where", Method: "GET", Path: "/where", Handle: d.where},
+		{Name: "own", Method: "GET", Path: "/own", Handle: func(context.Context, *gateway.Request) (*gateway.Response, error) {
+			return nil, errors.New("the door's own words")
+		}},
 		{Name: "panic", Method: "GET", Path: "/panic", Handle: func(context.Context, *gateway.Request) (*gateway.Response, error) { panic(canary) }},
 		{Name: "nothing", Method: "GET", Path: "/nothing", Handle: func(context.Context, *gateway.Request) (*gateway.Response, error) { return nil, nil }},
 	}

@@ -72,7 +72,7 @@ func FuzzDecodeForeign(f *testing.F) {
 		}
 		var v, w map[string]any
 		if err := json.Unmarshal([]byte(text), &v); err != nil {
-			t.Skip() // a number that no float64 holds
+			return // a number that no float64 holds
 		}
 		again, err := json.Marshal(v)
 		if err != nil || CheckForeign(again) != nil {

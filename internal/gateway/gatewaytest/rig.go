@@ -131,6 +131,9 @@ func (r *Rig) Client(cert *tls.Certificate) *http.Client {
 	return &http.Client{Transport: tr, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
+// Log is what server and doors have logged, line by line.
+func (r *Rig) Log() string { return string(r.log.bytes()) }
+
 // Certificate is the client's; nil: it has none.
 func (r *Rig) Certificate() *tls.Certificate { return r.cert }
 
