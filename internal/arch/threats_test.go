@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-const lastThreat = 86
+const lastThreat = 88
 
 var (
 	threatRow   = regexp.MustCompile(`(?m)^\| (T-\d\d) \| [^|]+ \| ([^|]+) \| ([^|]*)\|$`)

@@ -183,3 +183,25 @@ func TestEndpointWorks(t *testing.T) {
 	test[5] = next
 	d.ok("alice", test...)
 }
+
+// TestDryRunBringsNothing: what would be signed is shown, and no credential is
+// made, kept or written.
+func TestDryRunBringsNothing(t *testing.T) {
+	d := runningDomain(t)
+	file := d.home.path("aws.json")
+	out := d.ok("alice", "endpoint", "add", "xks", "aws", "--credential-out", file, "--dry-run", "--json")
+	if strings.Contains(out, "secret") || strings.Contains(out, "guide") {
+		t.Errorf("a dry run gives a secret away: %s", out)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("a dry run writes a file: %v", err)
+	}
+	for _, leaf := range strings.Split(d.ok("alice", "audit", "tail", "--json"), "\n") {
+		if strings.Contains(leaf, "material:put") {
+			t.Errorf("a dry run brings a credential: %s", leaf)
+		}
+	}
+	if rows := d.ok("alice", "endpoint", "list", "--json"); strings.Contains(rows, "aws") {
+		t.Errorf("a dry run makes an endpoint: %s", rows)
+	}
+}
