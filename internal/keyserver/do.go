@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"claviger/internal/audit"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/auditpage"
 	"claviger/internal/keyserver/report"
 	"claviger/internal/keyserver/rules"
 	"claviger/internal/members"
@@ -288,19 +288,9 @@ func (c *Core) readPending(ctx context.Context, caller *authn.Caller) (Answer, e
 }
 
 func (c *Core) readAudit(op *ReadAudit) (Answer, error) {
-	numbers, err := c.audit.Numbers()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	entries, err := auditpage.Read(c.audit, op.From, op.N)
+	if errors.Is(err, auditpage.ErrNumber) {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if !slices.Contains(numbers, op.From.Log) {
-		return nil, fmt.Errorf("%w: this server has no audit log %d", ErrMalformed, op.From.Log)
-	}
-	out := &Leaves{}
-	for e, err := range c.audit.Leaves(op.From, min(op.N, 1000)) {
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		out.Entries = append(out.Entries, e)
-	}
-	return out, nil
+	return &Leaves{entries}, unavailable(err)
 }

@@ -3,6 +3,7 @@
 package keyserver_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
+	"claviger/internal/keyserver/api"
 	"claviger/internal/keyserver/keyservertest"
 	"claviger/internal/keyserver/rules"
 	"claviger/internal/wire"
@@ -152,4 +154,34 @@ func TestSubjectRevoked(t *testing.T) {
 	r.Propose(authority.KindEnableAll, authority.Subject{})
 	r.Propose(authority.KindEndpointRemove, authority.EndpointRef{Name: "xks-prod"})
 	want("the endpoint is removed", keyserver.CauseRevoked)
+}
+
+// TestSubjectsDecisionsAreShown: an admin who reads the audit log sees what was
+// known of a subject, and can put the same question again.
+func TestSubjectsDecisionsAreShown(t *testing.T) {
+	r := withEndpoint(t)
+	for account, good := range map[string]bool{"1": true, "2": false} {
+		if _, err := r.AskAs(authn.SubjectCaller(claimsOf(account)), sealWith("storage/k")); (err == nil) != good {
+			t.Errorf("account %s: %v", account, err)
+		}
+	}
+	status, body := r.AsAdmin("GET", "/v1/admin/audit?n=1000", nil)
+	var out struct{ Leaves []api.LeafInfo }
+	if err := json.Unmarshal(body, &out); err != nil || status != 200 {
+		t.Fatalf("%d %v", status, err)
+	}
+	shown := map[string]bool{}
+	for _, l := range out.Leaves {
+		if a := l.Attributes; l.Action == "encrypt" {
+			if a == nil || a.Principal != "Subject" || a.Proved["kind"] != "xks" || a.Asked["kmsOperation"] != "Encrypt" {
+				t.Fatalf("%+v", a)
+			}
+			shown[a.Proved["account"].(string)+" "+l.Decision] = true
+		} else if a != nil {
+			t.Errorf("%s has a record", l.Action)
+		}
+	}
+	if len(shown) != 2 || !shown["1 allowed"] || !shown["2 denied"] {
+		t.Errorf("%v", shown)
+	}
 }

@@ -3,6 +3,9 @@
 package endpoints
 
 import (
+	"slices"
+	"strings"
+
 	"claviger/internal/authority/keyring"
 	"claviger/internal/wire"
 )
@@ -28,6 +31,16 @@ type Endpoint struct {
 	Keys        []string      // key names, or folders ending in "/", that it may touch; none: whatever policy permits
 	Rate        uint64        // requests a second; 0: the kind's default
 	Options     []keyring.Tag // the kind's own settings, sorted by name
+
+	Certificates []Certificate // of the other side, pinned
+}
+
+// Certificate is one of the other side whose public key counts, and nothing else of
+// it: its name, its issuer and its end are for people.
+type Certificate struct {
+	_   struct{} `cbor:",toarray"`
+	Use string   // the kind's own: what its key does
+	DER []byte
 }
 
 // Issuer of tokens.
@@ -80,6 +93,14 @@ type State struct {
 	Removed  bool       // only Name and Kind are left
 	Set      wire.Epoch // of the record that last set it
 	Created  int64      // Unix milliseconds of its first record
+}
+
+// Reaches reports whether the endpoint may touch a key at all, whatever policy says:
+// Keys names it or a folder above it, or is empty.
+func (e *Endpoint) Reaches(key string) bool {
+	return len(e.Keys) == 0 || slices.ContainsFunc(e.Keys, func(k string) bool {
+		return k == key || strings.HasSuffix(k, "/") && strings.HasPrefix(key, k)
+	})
 }
 
 // Serves reports whether requests are answered. A nil State serves nothing.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"claviger/internal/audit"
+	"claviger/internal/audit/attributes"
 	"claviger/internal/wire"
 )
 
@@ -36,6 +37,15 @@ type LeafInfo struct {
 	Of         string   `json:"outcome_of,omitempty"`
 	Count      uint64   `json:"count,omitempty"`
 	Request    string   `json:"request,omitempty"`
+
+	Attributes *Attributes `json:"attributes,omitempty"` // what the decision knew of a subject
+}
+
+// Attributes are an attribute record as the API shows it.
+type Attributes struct {
+	Principal string            `json:"principal"`
+	Proved    map[string]any    `json:"proved,omitempty"` // texts, and lists of texts
+	Asked     map[string]string `json:"asked,omitempty"`
 }
 
 func leafOf(e audit.Entry) LeafInfo {
@@ -52,6 +62,9 @@ func leafOf(e audit.Entry) LeafInfo {
 	}
 	if l.Kind == audit.Outcome {
 		out.Of = l.Of.String()
+	}
+	if r, err := attributes.Parse(l.Record); err == nil {
+		out.Attributes = &Attributes{Principal: r.Principal, Proved: r.Proved(), Asked: r.Asked()}
 	}
 	return out
 }

@@ -3,9 +3,6 @@
 package rules
 
 import (
-	"slices"
-	"strings"
-
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/keyserver/policyset"
@@ -70,9 +67,7 @@ func (f *Facts) Reaches(name string) bool {
 	if f.Caller.Kind != authn.Subject {
 		return true
 	}
-	return f.endpoint != nil && (len(f.endpoint.Keys) == 0 || slices.ContainsFunc(f.endpoint.Keys, func(k string) bool {
-		return k == name || strings.HasSuffix(k, "/") && strings.HasPrefix(name, k)
-	}))
+	return f.endpoint != nil && f.endpoint.Reaches(name)
 }
 
 // Absence is the cause of a refusal of a key that isn't there, although policy permits
