@@ -73,6 +73,7 @@ func (d *describer) setEndpoint(p *authority.EndpointSet) string {
 	d.list("client certificate root", texts(was.ClientCAs, root), texts(e.ClientCAs, root), "none")
 	d.list("client certificate name", was.ClientNames, e.ClientNames, "any under those roots")
 	d.list("key", was.Keys, e.Keys, "whatever policy permits")
+	d.list("certificate of the other side", texts(was.Certificates, pinned), texts(e.Certificates, pinned), "none")
 	d.list("option", texts(was.Options, option), texts(e.Options, option), "none")
 	d.reason(p.Reason)
 	switch {
@@ -129,6 +130,8 @@ func credential(c authority.Credential) string {
 	}
 	return fmt.Sprintf("%s for %s, names %s, material %s", c.ID, orElse(c.Use, "any use"), names, c.Material)
 }
+
+func pinned(c endpoints.Certificate) string { return "for " + c.Use + ", " + root(c.DER) }
 
 // root names a certificate by what can't be forged first.
 func root(der []byte) string {

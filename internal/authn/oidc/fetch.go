@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -165,6 +166,16 @@ type source struct {
 	tried   time.Duration // when the last fetch began
 	asked   bool          // whether there was one
 	running chan struct{} // closed when the fetch that runs has ended
+	pinned  bool          // nothing is fetched
+}
+
+// given is a key set that is not fetched. One that can't be read is empty.
+func given(f *fetcher, is Issuer) *source {
+	keys, err := readSet(is.Keys)
+	if err != nil {
+		keys = []verificationKey{}
+	}
+	return &source{fetch: f, issuer: is.URL, keys: keys, got: f.clock.Boot(), fresh: math.MaxInt64 - MaxStale, asked: true, pinned: true}
 }
 
 // named gives the keys of an id: usually one.
@@ -214,7 +225,7 @@ func (s *source) look(kid string) (found []verificationKey, wait <-chan struct{}
 		}
 	}
 	stale := s.keys == nil || now-s.got >= s.fresh
-	if (stale || len(found) == 0) && s.running == nil && (!s.asked || now-s.tried >= retry) {
+	if !s.pinned && (stale || len(found) == 0) && s.running == nil && (!s.asked || now-s.tried >= retry) {
 		s.asked, s.tried, s.running = true, now, make(chan struct{})
 		go s.refresh(s.running)
 	}

@@ -20,6 +20,7 @@ const (
 	MaxIssuers     = 16
 	MaxCredentials = 32
 	MaxCAs         = 16
+	MaxPinned      = 8 // certificates of the other side
 	MaxCA          = 8 << 10
 	MaxNames       = 64
 	MaxKeys        = 256
@@ -45,7 +46,7 @@ func (e *Endpoint) Check() error {
 	case len(e.ClientNames) > 0 && len(e.ClientCAs) == 0:
 		return errors.New("names of client certificates without roots that they come from")
 	}
-	if err := errors.Join(e.checkIssuers(), e.checkCredentials(), e.checkCAs(), e.checkLists()); err != nil {
+	if err := errors.Join(e.checkIssuers(), e.checkCredentials(), e.checkCAs(), e.checkCertificates(), e.checkLists()); err != nil {
 		return err
 	}
 	if n := len(wire.Marshal(e)); n > MaxSize {
@@ -109,6 +110,22 @@ func (e *Endpoint) checkCAs() error {
 	return nil
 }
 
+func (e *Endpoint) checkCertificates() error {
+	if len(e.Certificates) > MaxPinned {
+		return fmt.Errorf("more than %d certificates of the other side", MaxPinned)
+	}
+	for i, c := range e.Certificates {
+		if !validWord(c.Use) || len(c.DER) > MaxCA || !oneSequence(c.DER) {
+			return errors.New("a certificate of the other side is none in DER, or has no use")
+		}
+		same := func(o Certificate) bool { return o.Use == c.Use && bytes.Equal(o.DER, c.DER) }
+		if slices.ContainsFunc(e.Certificates[:i], same) {
+			return errors.New("a certificate of the other side stands there twice")
+		}
+	}
+	return nil
+}
+
 func (e *Endpoint) checkLists() error {
 	switch {
 	case len(e.ClientNames) > MaxNames:
@@ -148,6 +165,11 @@ func (e *Endpoint) Vet() error {
 	for _, der := range e.ClientCAs {
 		if c, err := x509.ParseCertificate(der); err != nil || !c.IsCA || !c.BasicConstraintsValid {
 			return errors.New("a root of client certificates is no certificate of an authority")
+		}
+	}
+	for _, c := range e.Certificates {
+		if _, err := x509.ParseCertificate(c.DER); err != nil {
+			return errors.New("a certificate of the other side can't be read")
 		}
 	}
 	return nil

@@ -25,6 +25,8 @@ func full() Endpoint {
 		Credentials: []Credential{{ID: "AKIA", Use: "sigv4", Subject: "arn:aws:iam::1:user/ann", Material: wire.Hash{1}}, {ID: "B", Material: wire.Hash{2}}},
 		ClientCAs:   [][]byte{{0x30, 0}}, ClientNames: []string{"cks.kms.eu-central-1.amazonaws.com"},
 		Options: []keyring.Tag{{Name: "folder", Value: "aws/"}, {Name: "path", Value: "/x"}},
+
+		Certificates: []Certificate{{Use: "recipient", DER: []byte{0x30, 0}}},
 	}
 }
 
@@ -70,6 +72,11 @@ func TestCheck(t *testing.T) {
 		"an id twice": func(e *Endpoint) { e.Credentials[1].ID = "AKIA" }, "material twice": func(e *Endpoint) { e.Credentials[1].Material = wire.Hash{1} },
 		"many credentials": func(e *Endpoint) {
 			e.Credentials = many(MaxCredentials+1, func(i int) Credential { return Credential{ID: text(i), Material: wire.Hash{1, byte(i)}} })
+		},
+		"no certificate": func(e *Endpoint) { e.Certificates[0].DER = nil }, "a certificate for nothing": func(e *Endpoint) { e.Certificates[0].Use = "" },
+		"a certificate twice": func(e *Endpoint) { e.Certificates = append(e.Certificates, e.Certificates[0]) },
+		"many certificates": func(e *Endpoint) {
+			e.Certificates = many(MaxPinned+1, func(i int) Certificate { return Certificate{Use: "u", DER: []byte{0x30, 1, byte(i)}} })
 		},
 		"no root": func(e *Endpoint) { e.ClientCAs[0] = nil }, "a root and more": func(e *Endpoint) { e.ClientCAs[0] = []byte{0x30, 0, 0} },
 		"half a root": func(e *Endpoint) { e.ClientCAs[0] = []byte{0x30, 1} }, "a root twice": func(e *Endpoint) { e.ClientCAs = append(e.ClientCAs, []byte{0x30, 0}) },
@@ -129,6 +136,11 @@ func TestVet(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.ClientCAs = [][]byte{der}
+		e.Certificates[0].DER = []byte{0x30, 0}
+		if e.Vet() == nil {
+			t.Error("an empty sequence is a certificate of the other side")
+		}
+		e.Certificates[0].DER = der
 		if err := e.Check(); err != nil {
 			t.Error(err)
 		}

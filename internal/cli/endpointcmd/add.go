@@ -7,12 +7,14 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"claviger/internal/admin"
 	"claviger/internal/authority"
+	"claviger/internal/authority/endpoints"
 	"claviger/internal/cli/endpointcmd/endpoint"
 	"claviger/internal/cli/outfile"
 	"claviger/internal/gateway"
@@ -43,6 +45,7 @@ type addFlags struct {
 	host     string
 	rate     uint64
 	caFiles  []string
+	pinned   []string
 	subjects []string
 	use      string
 	none     bool
@@ -75,6 +78,7 @@ func (h Host) add() *cobra.Command {
 	flags.StringArrayVar(&f.edit.Issuers, "issuer", nil, "issuer of tokens, `URL[,audience=A][,jwks=URL][,use=U]`; can be given again")
 	flags.StringArrayVar(&f.caFiles, "client-ca", nil, "PEM `file` of roots that client certificates come from; can be given again")
 	flags.StringArrayVar(&f.edit.CANames, "client-name", nil, "name that a client certificate must have; can be given again")
+	flags.StringArrayVar(&f.pinned, "certificate", nil, "certificate of the other side, `USE=FILE` (PEM); can be given again")
 	flags.StringArrayVar(&f.edit.Keys, "key", nil, "key, or folder ending in /, that it may touch; can be given again")
 	flags.Uint64Var(&f.rate, "rate", 0, "requests a second (0: the kind's default)")
 	flags.StringArrayVar(&f.edit.Options, "set", nil, "setting of the kind, `NAME=VALUE`; can be given again")
@@ -103,6 +107,25 @@ func (h Host) takeEdit(flags *pflag.FlagSet, f *addFlags) error {
 			return err
 		}
 		f.edit.ClientCAs = append(f.edit.ClientCAs, file)
+	}
+	f.edit.SetCertificates = flags.Changed("certificate")
+	for _, text := range f.pinned {
+		if text == "" {
+			continue
+		}
+		use, path, ok := strings.Cut(text, "=")
+		if !ok || use == "" || path == "" {
+			return h.Usage("", "--certificate takes USE=FILE")
+		}
+		file, err := h.ReadFile(path, 1<<20)
+		if err != nil {
+			return err
+		}
+		all, err := endpoint.ReadRoots(file)
+		if err != nil {
+			return h.Usage("", "--certificate %s: %v", path, err)
+		}
+		f.edit.Certificates = append(f.edit.Certificates, endpoints.Certificate{Use: use, DER: all[0]})
 	}
 	if f.none && len(f.subjects) > 0 {
 		return h.Usage("", "--subject makes a credential, --no-credential none")

@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"claviger/internal/authority"
+	"claviger/internal/authority/endpoints"
 )
 
 // Edit is what an admin wants changed of a record: what is nil stays. An empty
@@ -30,9 +31,11 @@ type Edit struct {
 	Rate                   *uint64
 	Issuers, CANames, Keys []string
 	ClientCAs              [][]byte // PEM files, whole
+	Certificates           []endpoints.Certificate
 	Options                []string // NAME=VALUE, or NAME= to take one away
 	SetIssuers, SetCAs     bool
 	SetCANames, SetKeys    bool
+	SetCertificates        bool
 }
 
 // Apply returns the record as it would be.
@@ -68,6 +71,9 @@ func (d Edit) Apply(e authority.Endpoint) (authority.Endpoint, error) {
 			}
 			e.ClientCAs = append(e.ClientCAs, roots...)
 		}
+	}
+	if d.SetCertificates {
+		e.Certificates = d.Certificates
 	}
 	var err error
 	e.Options, err = options(e.Options, d.Options)

@@ -30,6 +30,7 @@ type Row struct {
 	Credentials []CredentialRow   `json:"credentials,omitempty"`
 	ClientCAs   []RootRow         `json:"client_cas,omitempty"`
 	ClientNames []string          `json:"client_names,omitempty"`
+	Pinned      []PinnedRow       `json:"certificates,omitempty"`
 	Keys        []string          `json:"keys,omitempty"` // none: whatever policy permits
 	Rate        uint64            `json:"rate,omitempty"` // 0: the kind's default
 	Options     map[string]string `json:"options,omitempty"`
@@ -62,6 +63,22 @@ type RootRow struct {
 	NotAfter string `json:"not_after,omitempty"`
 }
 
+// PinnedRow is a certificate of the other side.
+type PinnedRow struct {
+	Use string `json:"use"`
+	RootRow
+}
+
+// rootRow is a certificate as people compare it.
+func rootRow(der []byte) RootRow {
+	sum := sha256.Sum256(der)
+	r := RootRow{SHA256: hex.EncodeToString(sum[:])}
+	if c, err := x509.ParseCertificate(der); err == nil {
+		r.Subject, r.NotAfter = c.Subject.String(), c.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return r
+}
+
 // In tells what the log says of an endpoint, and which of its subjects are
 // revoked.
 func In(state *authority.State, s *authority.EndpointState) Row {
@@ -87,12 +104,10 @@ func RowOf(s *authority.EndpointState) Row {
 		r.Credentials = append(r.Credentials, CredentialRow{ID: c.ID, Use: c.Use, Subject: c.Subject})
 	}
 	for _, der := range s.ClientCAs {
-		sum := sha256.Sum256(der)
-		root := RootRow{SHA256: hex.EncodeToString(sum[:])}
-		if c, err := x509.ParseCertificate(der); err == nil {
-			root.Subject, root.NotAfter = c.Subject.String(), c.NotAfter.UTC().Format(time.RFC3339)
-		}
-		r.ClientCAs = append(r.ClientCAs, root)
+		r.ClientCAs = append(r.ClientCAs, rootRow(der))
+	}
+	for _, c := range s.Certificates {
+		r.Pinned = append(r.Pinned, PinnedRow{c.Use, rootRow(c.DER)})
 	}
 	for _, o := range s.Options {
 		if r.Options == nil {
@@ -132,6 +147,9 @@ func (r Row) Detail() []string {
 	}
 	for _, c := range r.ClientCAs {
 		add("client root", joined(c.SHA256, "", c.Subject, "until", c.NotAfter))
+	}
+	for _, c := range r.Pinned {
+		add("certificate", joined(c.SHA256, "for", c.Use, "of", c.Subject, "until", c.NotAfter))
 	}
 	add("client names", strings.Join(r.ClientNames, ", "))
 	keys := strings.Join(r.Keys, ", ")
