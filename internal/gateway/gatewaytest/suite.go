@@ -64,6 +64,8 @@ type Case struct {
 	Wrong map[gateway.Failure]Expect
 	// Deep paths go on as long as the caller likes: a longer one means another thing.
 	Deep bool
+	// Lists leave out what a caller may not see, and deny nothing.
+	Lists bool
 	// After runs after each valid request that worked; it undoes what must not be
 	// done twice.
 	After func(r *Rig)

@@ -227,7 +227,8 @@ func Credential(use, subject string) (gateway.Secret, error) {
 		// Its text is what lies in the slot: that is what a login shows.
 		text := []byte(base64.RawURLEncoding.EncodeToString(out.Material.Expose()))
 		out.Material.Wipe()
-		out.Show, out.Material = string(text), secret.Take(text)
+		out.Show = string(text)
+		out.Material = secret.Take(text) // which wipes it
 	case UseKey:
 	default:
 		return out, fmt.Errorf("%w: a credential's use is %s, %s or %s", gateway.ErrEndpoint, UseToken, UseAppRole, UseKey)
