@@ -12,6 +12,7 @@ import (
 
 	"claviger/internal/authority"
 	"claviger/internal/keyserver"
+	"claviger/internal/wire"
 )
 
 // place is where a request arrives.
@@ -33,7 +34,12 @@ func (s *Server) find(r *http.Request) (*place, error) {
 	err := s.o.Keys.With(r.Context(), func(_ context.Context, c *keyserver.Core) (err error) {
 		var e *authority.EndpointState
 		var below string
-		c.View(func(st *authority.State) { e, below = s.locate(st, r) })
+		var live map[string]wire.Epoch
+		c.View(func(st *authority.State) {
+			e, below = s.locate(st, r)
+			live = s.changed(st)
+		})
+		s.drop(live)
 		if e == nil {
 			return ErrNotFound
 		}
@@ -48,6 +54,38 @@ func (s *Server) find(r *http.Request) (*place, error) {
 		return nil, err
 	}
 	return at, nil
+}
+
+// changed is the record of each endpoint that there is, by name, nil if the log
+// hasn't moved since it was asked for last.
+func (s *Server) changed(st *authority.State) map[string]wire.Epoch {
+	if last := s.seen.Load(); last != nil && *last == st.Epoch {
+		return nil
+	}
+	now := st.Epoch
+	s.seen.Store(&now)
+	live := map[string]wire.Epoch{}
+	for e := range st.Endpoints() {
+		if !e.Removed {
+			live[e.Name] = e.Set
+		}
+	}
+	return live
+}
+
+// drop forgets the doors whose records are no longer, and what they keep, whether
+// or not somebody asks for them again.
+func (s *Server) drop(live map[string]wire.Epoch) {
+	if live == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, m := range s.doors {
+		if set, ok := live[name]; !ok || set != m.state.Set {
+			delete(s.doors, name)
+		}
+	}
 }
 
 // locate says which endpoint a request is for, nil for none, and what of the path

@@ -50,6 +50,10 @@ func TestWhichEndpoint(t *testing.T) {
 	}
 	// A record counts from the next request on.
 	r.Propose(authority.KindEndpointRemove, authority.EndpointRef{Name: "other"})
+	ask(r, c, at, "/door/where") // whoever comes next
+	if kept := r.Gateway.Doors(); len(kept) != 1 || kept[0] != "door" {
+		t.Errorf("doors are kept of %v", kept)
+	}
 	if got := ask(r, c, at, "/other/where"); got != none {
 		t.Errorf("a removed one: %s", got)
 	}

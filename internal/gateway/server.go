@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ import (
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/newcomers"
+	"claviger/internal/wire"
 )
 
 const (
@@ -60,7 +62,8 @@ type Server struct {
 	meter   *meter
 	bodies  *room
 	running chan struct{}
-	watch   clock.Clock // for how long requests take
+	watch   clock.Clock                // for how long requests take
+	seen    atomic.Pointer[wire.Epoch] // of the state that drop was told of
 
 	mu     sync.Mutex
 	public string
