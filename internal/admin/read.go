@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"claviger/internal/authority"
@@ -89,6 +90,16 @@ type Leaf struct {
 	Of         string   `json:"outcome_of,omitempty"`
 	Count      uint64   `json:"count,omitempty"`
 	Request    string   `json:"request,omitempty"`
+
+	Attributes *Attributes `json:"attributes,omitempty"` // what the decision knew of a subject
+}
+
+// Attributes are what a decision knew of an endpoint's subject: what its credential
+// proved and what the door said of the request.
+type Attributes struct {
+	Principal string            `json:"principal"`
+	Proved    map[string]any    `json:"proved,omitempty"` // texts, and lists of texts
+	Asked     map[string]string `json:"asked,omitempty"`
 }
 
 // Leaves reads up to n leaves of the server's audit log from an index on. They
@@ -132,11 +143,16 @@ func (s *Session) Recent(ctx context.Context, n int) ([]Leaf, error) {
 
 // Decisions turns leaves into the requests that policy decided, each once, for
 // replaying them against another set. Of a leaf for a release every operation
-// counts, and the release itself.
+// counts, and the release itself. A decision about a subject whose attribute record
+// isn't with it (an old leaf's) is put as if nothing had been proved.
 func Decisions(state *authority.State, leaves []Leaf) []policy.Request {
 	var out []policy.Request
 	seen := map[string]bool{}
 	for _, l := range leaves {
+		if strings.HasPrefix(l.Action, "secret:") {
+			out = secretDecision(state, l, seen, out)
+			continue
+		}
 		key := state.KeyNamed(l.Resource)
 		if l.Kind != "decision" || key == nil || l.Purpose == "" && len(l.Operations) == 0 {
 			continue
@@ -150,9 +166,12 @@ func Decisions(state *authority.State, leaves []Leaf) []policy.Request {
 			actions = append([]string{"release"}, actions...)
 		}
 		for _, action := range actions {
-			r := UseRequest(state, l.Caller, action, key)
+			r := UseRequest(PrincipalOf(state, l.Caller, l.Attributes), action, key)
 			r.Context = policy.Context{Time: at, Purpose: l.Purpose, Partition: string(l.Partition), Reason: l.Stated, Route: l.Route}
-			name := fmt.Sprintf("%q %q %q %q %q", l.Caller, action, l.Resource, l.Purpose, l.Partition)
+			if l.Attributes != nil {
+				r.Context.Asked = l.Attributes.Asked
+			}
+			name := fmt.Sprintf("%q %q %q %q %q %q", l.Caller, action, l.Resource, l.Purpose, l.Partition, l.Attributes.text())
 			if !seen[name] {
 				seen[name] = true
 				out = append(out, r)
@@ -162,9 +181,9 @@ func Decisions(state *authority.State, leaves []Leaf) []policy.Request {
 	return out
 }
 
-// UseRequest is the question whether a client may do action with a key, as a key
+// UseRequest is the question whether somebody may do action with a key, as a key
 // server puts it. The caller sets the context.
-func UseRequest(state *authority.State, client, action string, key *authority.Key) policy.Request {
+func UseRequest(who policy.Principal, action string, key *authority.Key) policy.Request {
 	res := policy.Resource{Type: "Key", Name: key.Name, Attributes: map[string]any{"algorithm": key.Algorithm}}
 	if level := map[string]int64{"software": 1, "tpm": 2, "tee": 3}[key.Settings.Attestation]; level > 0 {
 		res.Attributes["attestation"] = level
@@ -175,7 +194,7 @@ func UseRequest(state *authority.State, client, action string, key *authority.Ke
 		}
 		res.Tags[t.Name] = t.Value
 	}
-	return policy.Request{Principal: policy.Workload(client, state.Members.Genesis.Name), Action: action, Resource: res}
+	return policy.Request{Principal: who, Action: action, Resource: res}
 }
 
 // Export copies the server's audit archive to w (package audit checks it).

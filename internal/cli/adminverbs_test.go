@@ -61,6 +61,9 @@ func TestKeysPoliciesAndClients(t *testing.T) {
 		t.Errorf("after rotation: %+v", k)
 	}
 	wantIn(t, "explain", d.ok("alice", "policy", "explain", "app2", "decrypt", "payments/cards"), "app2 may not decrypt with payments/cards")
+	d.fails(ExitUsage, "there is no endpoint xks", "alice", "policy", "explain", "xks:alice", "decrypt", "payments/cards")
+	d.fails(ExitUsage, "is not NAME=VALUE", "alice", "policy", "explain", "app1", "decrypt", "payments/cards", "--asked", "kmsOperation")
+	wantIn(t, "explain", d.ok("alice", "policy", "explain", "app1", "decrypt", "payments/cards", "--proved", "account=1"), "no attribute is called")
 	wantIn(t, "who-can", d.ok("alice", "policy", "who-can", "decrypt", "payments/cards"), "app1")
 	wantIn(t, "show", d.ok("alice", "policy", "show"), `@id("allow-app1:payments/cards")`)
 

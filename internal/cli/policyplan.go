@@ -102,7 +102,7 @@ func (r whoCanResult) human(p *printer) {
 		rows = append(rows, []string{c.Client, c.Answer, strings.Join(c.Policies, ", "), note})
 	}
 	if len(rows) == 0 {
-		p.line("No client that has enrolled may %s with %s.", r.Operation, r.Key)
+		p.line("Nobody whom the log knows may %s with %s.", r.Operation, r.Key)
 		return
 	}
 	p.table([]string{"CLIENT", "ANSWER", "POLICIES", "IF"}, rows)
@@ -113,8 +113,10 @@ func newPolicyWhoCanCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "who-can OPERATION KEY",
 		Short: "List the clients that may use a key",
-		Long: "Ask the policy set for every client that the log knows. A client that never enrolled\n" +
-			"is not listed, nor is one whose name an outside CA gives.",
+		Long: "Ask the policy set for every client that the log knows, and for the subjects of endpoints.\n" +
+			"A client that never enrolled is not listed, nor is one whose name an outside CA gives.\n" +
+			"ENDPOINT:* stands for a subject that no credential names and of whom nothing is proved:\n" +
+			"what tokens and certificates will prove is not known here.",
 		Example: "  claviger policy who-can decrypt payments/cards",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -144,13 +146,9 @@ func whoCan(s *admin.Session, operation, name string) (whoCanResult, error) {
 	if err != nil {
 		return whoCanResult{}, err
 	}
-	var candidates []policy.Principal
-	for c := range st.Clients() {
-		candidates = append(candidates, policy.Workload(c.ID, st.Members.Genesis.Name))
-	}
-	resource := admin.UseRequest(st, "", operation, key).Resource
+	resource := admin.UseRequest(policy.Principal{}, operation, key).Resource
 	r := whoCanResult{Operation: operation, Key: name, Clients: []whoCanRow{}}
-	for _, a := range set.WhoCan(operation, resource, candidates) {
+	for _, a := range set.WhoCan(operation, resource, admin.Candidates(st)) {
 		if len(a.Errors) > 0 {
 			return r, usagef("%s", fmt.Sprint(a.Errors))
 		}

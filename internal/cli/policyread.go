@@ -11,8 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"claviger/internal/admin"
+	"claviger/internal/authn"
+	"claviger/internal/authority"
 	"claviger/internal/clock"
 	"claviger/internal/policy"
+	"claviger/internal/wire"
 )
 
 // readStream reads a stream of at most limit bytes.
@@ -98,19 +101,28 @@ func (r explainResult) human(p *printer) {
 
 func newPolicyExplainCommand(e *env) *cobra.Command {
 	var a access
-	var partition, reason string
+	var partition, reason, route string
+	var proved, asked []string
 	cmd := &cobra.Command{
-		Use:     "explain CLIENT OPERATION KEY",
-		Short:   "Say why a client may or may not use a key",
-		Example: "  claviger policy explain app1 decrypt payments/cards",
-		Args:    cobra.ExactArgs(3),
+		Use:   "explain CLIENT OPERATION KEY",
+		Short: "Say why a client may or may not use a key",
+		Long: "Say why a client, or ENDPOINT:NAME, may or may not use a key. Of a subject of an endpoint,\n" +
+			"name what its credential would prove and what the door would say of the request: the\n" +
+			"attributes of Subject and of context in docs/policy.md.",
+		Example: "  claviger policy explain app1 decrypt payments/cards\n" +
+			"  claviger policy explain xks-prod:arn:aws:iam::123456789012:user/Alice decrypt storage/buckets --proved account=123456789012",
+		Args: cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := e.connect(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			r, err := explain(s, args, policy.Context{Time: clock.System().Now(), Partition: partition, Reason: reason, Route: "native"})
+			q := explainQuestion{args[0], args[1], args[2], proved, policy.Context{Time: clock.System().Now(), Partition: partition, Reason: reason, Route: route}}
+			if q.context.Asked, err = pairs(asked); err != nil {
+				return err
+			}
+			r, err := explain(s, q)
 			if err != nil {
 				return err
 			}
@@ -120,19 +132,70 @@ func newPolicyExplainCommand(e *env) *cobra.Command {
 	accessFlags(cmd.Flags(), &a)
 	cmd.Flags().StringVar(&partition, "partition", "", "partition that is asked for")
 	cmd.Flags().StringVar(&reason, "stated", "", "reason that the client would state")
+	cmd.Flags().StringVar(&route, "route", "native", "how the request would come: native, standing, xks, …")
+	cmd.Flags().StringArrayVar(&proved, "proved", nil, "`NAME=VALUE` that a subject's credential would prove (repeatable)")
+	cmd.Flags().StringArrayVar(&asked, "asked", nil, "`NAME=VALUE` that a door would say of the request (repeatable)")
 	return cmd
 }
 
-func explain(s *admin.Session, args []string, ctx policy.Context) (explainResult, error) {
+// pairs reads NAME=VALUE, each name once.
+func pairs(list []string) (map[string]string, error) {
+	var out map[string]string
+	for _, text := range list {
+		name, value, ok := strings.Cut(text, "=")
+		if _, twice := out[name]; !ok || twice || name == "" || value == "" {
+			return nil, usagef("%q is not NAME=VALUE, or a name is there twice", text)
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// explainQuestion is what is asked.
+type explainQuestion struct {
+	who, operation, key string
+	proved              []string
+	context             policy.Context
+}
+
+// principal is who asks, with what would be proved. groups is a set and may come
+// several times.
+func (q explainQuestion) principal(st *authority.State, id string) (policy.Principal, error) {
+	var texts, groups []string
+	for _, text := range q.proved {
+		if group, ok := strings.CutPrefix(text, authn.GroupsAttribute+"="); ok {
+			groups = append(groups, group)
+		} else {
+			texts = append(texts, text)
+		}
+	}
+	proved, err := pairs(texts)
+	if err != nil {
+		return policy.Principal{}, err
+	}
+	claims := make(map[string]any, len(proved)+1)
+	for name, value := range proved {
+		claims[name] = value
+	}
+	if len(groups) > 0 {
+		claims[authn.GroupsAttribute] = groups
+	}
+	return admin.PrincipalOf(st, id, nil).Prove(claims), nil
+}
+
+func explain(s *admin.Session, q explainQuestion) (explainResult, error) {
 	st := s.State()
-	id, err := admin.ClientID(st, args[0])
+	id, err := admin.CallerID(st, q.who)
 	if err != nil {
 		return explainResult{}, usagef("%v", err)
 	}
-	if !slices.Contains(policy.Actions(), args[1]) {
-		return explainResult{}, usagef("%q is no operation: one of %s", args[1], strings.Join(policy.Actions(), ", "))
+	if !slices.Contains(policy.Actions(), q.operation) {
+		return explainResult{}, usagef("%q is no operation: one of %s", q.operation, strings.Join(policy.Actions(), ", "))
 	}
-	key, err := admin.KeyNamed(st, args[2])
+	key, err := admin.KeyNamed(st, q.key)
 	if err != nil {
 		return explainResult{}, err
 	}
@@ -140,11 +203,15 @@ func explain(s *admin.Session, args []string, ctx policy.Context) (explainResult
 	if err != nil {
 		return explainResult{}, err
 	}
-	req := admin.UseRequest(st, id, args[1], key)
-	req.Context = ctx
+	who, err := q.principal(st, id)
+	if err != nil {
+		return explainResult{}, err
+	}
+	req := admin.UseRequest(who, q.operation, key)
+	req.Context = q.context
 	x := set.Explain(req)
 	r := explainResult{
-		Client: admin.ClientName(st, id), Operation: args[1], Key: key.Name, Allowed: x.Decision.Allowed, Reason: x.Decision.Reason,
+		Client: admin.ClientName(st, id), Operation: q.operation, Key: key.Name, Allowed: x.Decision.Allowed, Reason: x.Decision.Reason,
 		Policies: append([]string{}, x.Decision.Policies...), Near: []nearRow{}, Errors: x.Decision.Errors,
 	}
 	for _, n := range x.Near {
@@ -152,6 +219,7 @@ func explain(s *admin.Session, args []string, ctx policy.Context) (explainResult
 	}
 	for note, holds := range map[string]bool{
 		"the key is disabled": key.Disabled, "the client is revoked": st.ClientRevoked(id), "everything is revoked": st.Revoked,
+		"the endpoint may not touch this key": !reaches(st, id, key.Name), "the endpoint is switched off": off(st, id),
 	} {
 		if holds {
 			r.Notes = append(r.Notes, note+", so it is refused whatever policy says")
@@ -159,4 +227,25 @@ func explain(s *admin.Session, args []string, ctx policy.Context) (explainResult
 	}
 	slices.Sort(r.Notes)
 	return r, nil
+}
+
+// endpointOf is the endpoint of a subject, nil of a workload.
+func endpointOf(st *authority.State, id string) *authority.EndpointState {
+	name, _, _ := strings.Cut(id, ":")
+	if !wire.ValidSubject(id) {
+		return nil
+	}
+	return st.Endpoint(name)
+}
+
+// reaches reports whether a caller's endpoint, if it has one, may touch a key.
+func reaches(st *authority.State, id, key string) bool {
+	e := endpointOf(st, id)
+	return e == nil || e.Reaches(key)
+}
+
+// off reports whether a caller's endpoint answers nothing now.
+func off(st *authority.State, id string) bool {
+	e := endpointOf(st, id)
+	return e != nil && !e.Serves()
 }
