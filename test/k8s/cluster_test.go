@@ -30,8 +30,8 @@ import (
 )
 
 // patience is how long something may take that an API server does in its own time: it
-// asks the plugin once a minute while all is well.
-const patience = 3 * time.Minute
+// asks the plugin once a minute while all is well, and writes for three minutes on.
+const patience = 6 * time.Minute
 
 // programs are built once.
 type programs struct{ claviger, etcd, apiserver string }
@@ -264,6 +264,13 @@ func (c *cluster) create(name, value string) {
 		status, body := c.ask("POST", secrets, secretOf(name, value))
 		return wants(status, 201, body)
 	})
+}
+
+// rewrite replaces a Secret.
+func (c *cluster) rewrite(name, value string) error {
+	c.t.Helper()
+	status, body := c.ask("PUT", secrets+"/"+name, secretOf(name, value))
+	return wants(status, 200, body)
 }
 
 // read is the value of a Secret; an error if the API server gives none.
