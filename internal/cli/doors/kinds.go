@@ -5,10 +5,11 @@ package doors
 import (
 	"claviger/internal/gateway"
 	"claviger/internal/gateway/kes"
+	"claviger/internal/gateway/vaultapi"
 	"claviger/internal/gateway/xks"
 )
 
 // Kinds are the kinds of endpoint that this program knows.
 func Kinds() gateway.Kinds {
-	return gateway.Kinds{xks.Kind(), kes.Kind()}
+	return gateway.Kinds{xks.Kind(), kes.Kind(), vaultapi.Kind()}
 }
