@@ -134,6 +134,9 @@ func (r *Rig) Client(cert *tls.Certificate) *http.Client {
 // Log is what server and doors have logged, line by line.
 func (r *Rig) Log() string { return string(r.log.bytes()) }
 
+// PEM is what a client trusts to trust the port.
+func (r *Rig) PEM() []byte { return r.own.PEM() }
+
 // Certificate is the client's; nil: it has none.
 func (r *Rig) Certificate() *tls.Certificate { return r.cert }
 
