@@ -89,6 +89,9 @@ func (m *room) read(r *http.Request, most int64) (body []byte, free func(), err 
 		if len(buf) == cap(buf) {
 			// One byte more than is taken, to see whether more comes.
 			size := min(max(2*int64(cap(buf)), firstRead), most+1)
+			if cap(buf) == 0 && r.ContentLength > 0 {
+				size = min(size, r.ContentLength+1)
+			}
 			if !m.take(size) {
 				return nil, free, fmt.Errorf("%w: too many bodies at once", keyserver.ErrBusy)
 			}
