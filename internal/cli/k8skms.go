@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"claviger/client"
 	"claviger/internal/clock"
 	"claviger/internal/gateway/k8skms"
+	"claviger/internal/gateway/leased"
 )
 
 func newK8sKMSCommand(e *env) *cobra.Command {
@@ -29,7 +29,7 @@ func newK8sKMSCommand(e *env) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.check {
-				return e.checkK8sKMS(cmd.Context(), f)
+				return e.probe(cmd.Context(), f, func(ctx context.Context) []leased.Check { return k8skms.Probe(ctx, clock.System(), f.socket) })
 			}
 			return e.k8sKMS(cmd.Context(), key, f)
 		},
@@ -61,18 +61,8 @@ func (e *env) k8sKMS(ctx context.Context, key string, f socketFlags) error {
 	if err := checkKeyNames(key); err != nil {
 		return err
 	}
-	return e.serveSocket(ctx, f, func(c *client.Client, who string) (socketService, result) {
+	return e.serveSocket(ctx, f, []string{key}, func(c leased.Keys) leased.Service {
 		plugin := k8skms.New(k8skms.Options{Keys: c, Key: key, Log: e.logger()})
-		return socketService{methods: plugin.Methods(), maxMessage: k8skms.MaxMessage, keep: plugin.Keep},
-			socketResult{Socket: f.socket, Client: who, Keys: []string{key}}
+		return leased.Service{Methods: plugin.Methods(), MaxMessage: k8skms.MaxMessage, Keep: plugin.Keep}
 	})
-}
-
-func (e *env) checkK8sKMS(ctx context.Context, f socketFlags) error {
-	if _, err := f.at(); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	return e.showChecks(f.socket, k8skms.Probe(ctx, clock.System(), f.socket))
 }

@@ -7,22 +7,19 @@ import (
 	"errors"
 	"os/user"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"claviger/client"
+	"claviger/internal/cli/endpointcmd/endpoint"
+	"claviger/internal/gateway"
 	"claviger/internal/gateway/leased"
 	"claviger/internal/gateway/localrpc"
 )
 
-const (
-	// socketTimeout bounds a call over a local socket, if its caller grants more.
-	socketTimeout = 20 * time.Second
-	// checkTimeout bounds --check.
-	checkTimeout = 30 * time.Second
-)
+// checkTimeout bounds --check.
+const checkTimeout = 30 * time.Second
 
 // socketFlags are those of the services of a local socket.
 type socketFlags struct {
@@ -46,29 +43,19 @@ func (f *socketFlags) at() (s localrpc.Socket, err error) {
 	if f.group == "" {
 		return s, nil
 	}
-	if s.Group, err = strconv.Atoi(f.group); err == nil && s.Group >= 0 {
-		return s, nil
+	id := f.group
+	if g, err := user.LookupGroup(f.group); err == nil {
+		id = g.Gid
 	}
-	g, err := user.LookupGroup(f.group)
-	if err == nil {
-		s.Group, err = strconv.Atoi(g.Gid)
-	}
-	if err != nil {
+	if s.Group, err = strconv.Atoi(id); err != nil || s.Group < 0 {
 		return s, usagef("there is no group %q", f.group)
 	}
 	return s, nil
 }
 
-// socketService is what serves on a socket.
-type socketService struct {
-	methods    map[string]localrpc.Method
-	maxMessage int
-	keep       func(context.Context) // beside it, until the context ends
-}
-
-// serveSocket makes a service with the client's profile, says so, and serves until ctx
-// ends.
-func (e *env) serveSocket(ctx context.Context, f socketFlags, build func(c *client.Client, who string) (socketService, result)) error {
+// serveSocket serves what build makes, with the client's profile, until ctx ends. It shows keys
+// first.
+func (e *env) serveSocket(ctx context.Context, f socketFlags, keys []string, build func(leased.Keys) leased.Service) error {
 	at, err := f.at()
 	if err != nil {
 		return err
@@ -84,83 +71,51 @@ func (e *env) serveSocket(ctx context.Context, f socketFlags, build func(c *clie
 	if err != nil {
 		return err
 	}
-	log := e.logger()
-	c, err := client.Dial(ctx, p, client.Options{AllowDemo: p.Demo, Reason: f.reason, Log: log})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	l, err := localrpc.Listen(at)
-	if err != nil {
-		return asSocketFailure(err)
-	}
-	service, shown := build(c, p.Client)
-	server := localrpc.Server{Methods: service.methods, MaxMessage: service.maxMessage, Timeout: socketTimeout, Log: log}
-	if err := e.show(shown); err != nil {
-		l.Close()
-		return err
-	}
-	ctx, stop := context.WithCancel(ctx)
-	var beside sync.WaitGroup
-	defer beside.Wait()
-	defer stop()
-	if service.keep != nil {
-		beside.Go(func() { service.keep(ctx) })
-	}
-	return server.Serve(ctx, l)
-}
-
-// asSocketFailure gives what is wrong with a socket its exit code.
-func asSocketFailure(err error) error {
-	switch {
-	case errors.Is(err, localrpc.ErrSocket):
+	err = leased.Serve(ctx, leased.Options{
+		Profile: p, Reason: f.reason, Socket: at, Log: e.logger(), Make: build,
+		Ready: func() error { return e.show(socketResult{Socket: f.socket, Client: p.Client, Keys: keys}) },
+	})
+	if errors.Is(err, localrpc.ErrSocket) {
 		return usagef("%v", err)
-	case errors.Is(err, localrpc.ErrTaken):
-		return &Failure{Code: ExitFailure, Message: err.Error(), Err: err}
 	}
 	return err
 }
 
 // checksResult is how the steps of a foreign program went.
 type checksResult struct {
-	Socket string     `json:"socket"`
-	Checks []checkRow `json:"checks"`
-}
-
-type checkRow struct {
-	Name    string  `json:"name"`
-	OK      bool    `json:"ok"`
-	Note    string  `json:"note,omitempty"`
-	Error   string  `json:"error,omitempty"`
-	Latency float64 `json:"latency_seconds"`
+	Socket string          `json:"socket"`
+	Passed bool            `json:"passed"`
+	Checks []endpoint.Step `json:"checks"`
 }
 
 func (r checksResult) human(p *printer) {
-	var rows [][]string
-	for _, c := range r.Checks {
-		what := "ok: " + c.Note
+	rows := make([][]string, len(r.Checks))
+	for i, c := range r.Checks {
+		rows[i] = []string{c.Name, "ok", strconv.FormatFloat(c.Latency*1000, 'f', 1, 64) + " ms", c.Note}
 		if !c.OK {
-			what = "failed: " + c.Error
+			rows[i][1], rows[i][3] = "FAILED", c.Error
 		}
-		rows = append(rows, []string{c.Name, strconv.FormatFloat(c.Latency*1000, 'f', 2, 64) + " ms", what})
 	}
-	p.table([]string{"STEP", "TIME", "RESULT"}, rows)
+	p.table([]string{"CHECK", "RESULT", "LATENCY", "NOTE"}, rows)
 }
 
-// showChecks shows each step, and fails if one failed.
-func (e *env) showChecks(socket string, checks []leased.Check) error {
-	r := checksResult{Socket: socket, Checks: []checkRow{}}
+// probe shows each step of a foreign program, and fails if one failed.
+func (e *env) probe(ctx context.Context, f socketFlags, steps func(context.Context) []leased.Check) error {
+	if _, err := f.at(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	var checks []gateway.Check
 	var failed error
-	for _, c := range checks {
-		row := checkRow{Name: c.Name, OK: c.Err == nil, Latency: c.Latency.Seconds()}
-		if c.Err == nil {
-			row.Note = c.Note
-		} else {
-			row.Error = c.Err.Error()
+	for _, c := range steps(ctx) {
+		checks = append(checks, gateway.Check(c))
+		if c.Err != nil {
 			failed = asCheckFailure(c)
 		}
-		r.Checks = append(r.Checks, row)
 	}
+	r := checksResult{Socket: f.socket}
+	r.Checks, r.Passed = endpoint.Steps(checks)
 	if err := e.show(r); err != nil {
 		return err
 	}

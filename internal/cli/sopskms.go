@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"claviger/client"
 	"claviger/internal/clock"
+	"claviger/internal/gateway/leased"
 	"claviger/internal/gateway/sopskms"
 )
 
@@ -47,27 +47,18 @@ func (e *env) sopsKeyservice(ctx context.Context, keys []string, f socketFlags) 
 			return err
 		}
 	}
-	return e.serveSocket(ctx, f, func(c *client.Client, who string) (socketService, result) {
+	return e.serveSocket(ctx, f, append([]string{}, keys...), func(c leased.Keys) leased.Service {
 		service := sopskms.New(sopskms.Options{Keys: c, Only: keys, Log: e.logger()})
-		shown := socketResult{Socket: f.socket, Client: who, Keys: keys}
-		if len(keys) == 0 {
-			shown.Keys = []string{} // all that policy permits
-		}
-		return socketService{methods: service.Methods(), maxMessage: sopskms.MaxMessage}, shown
+		return leased.Service{Methods: service.Methods(), MaxMessage: sopskms.MaxMessage}
 	})
 }
 
 func (e *env) checkSops(ctx context.Context, keys []string, f socketFlags) error {
-	if _, err := f.at(); err != nil {
-		return err
-	}
 	if len(keys) != 1 {
 		return usagef("--check wants one --key")
 	}
 	if err := checkKeyNames(keys...); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	return e.showChecks(f.socket, sopskms.Probe(ctx, clock.System(), f.socket, keys[0]))
+	return e.probe(ctx, f, func(ctx context.Context) []leased.Check { return sopskms.Probe(ctx, clock.System(), f.socket, keys[0]) })
 }
