@@ -10,8 +10,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
-	"time"
 
 	"claviger/internal/authority"
 	"claviger/internal/policy"
@@ -139,46 +137,6 @@ func (s *Session) Recent(ctx context.Context, n int) ([]Leaf, error) {
 		out, from = append(out, page...), page[len(page)-1].Index+1
 	}
 	return out, nil
-}
-
-// Decisions turns leaves into the requests that policy decided, each once, for
-// replaying them against another set. Of a leaf for a release every operation
-// counts, and the release itself. A decision about a subject whose attribute record
-// isn't with it (an old leaf's) is put as if nothing had been proved.
-func Decisions(state *authority.State, leaves []Leaf) []policy.Request {
-	var out []policy.Request
-	seen := map[string]bool{}
-	for _, l := range leaves {
-		if strings.HasPrefix(l.Action, "secret:") {
-			out = secretDecision(state, l, seen, out)
-			continue
-		}
-		key := state.KeyNamed(l.Resource)
-		if l.Kind != "decision" || key == nil || l.Purpose == "" && len(l.Operations) == 0 {
-			continue
-		}
-		at, err := time.Parse(time.RFC3339Nano, l.Time)
-		if err != nil {
-			continue
-		}
-		actions := l.Operations
-		if l.Action == "release" {
-			actions = append([]string{"release"}, actions...)
-		}
-		for _, action := range actions {
-			r := UseRequest(PrincipalOf(state, l.Caller, l.Attributes), action, key)
-			r.Context = policy.Context{Time: at, Purpose: l.Purpose, Partition: string(l.Partition), Reason: l.Stated, Route: l.Route}
-			if l.Attributes != nil {
-				r.Context.Asked = l.Attributes.Asked
-			}
-			name := fmt.Sprintf("%q %q %q %q %q %q", l.Caller, action, l.Resource, l.Purpose, l.Partition, l.Attributes.text())
-			if !seen[name] {
-				seen[name] = true
-				out = append(out, r)
-			}
-		}
-	}
-	return out
 }
 
 // UseRequest is the question whether somebody may do action with a key, as a key

@@ -3,7 +3,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -77,16 +76,4 @@ func Candidates(s *authority.State) []policy.Principal {
 		add(e.Name + ":" + AnySubject)
 	}
 	return out
-}
-
-// text tells records apart: the same claims are the same text.
-func (a *Attributes) text() string {
-	if a == nil {
-		return ""
-	}
-	data, err := json.Marshal(a) // maps in the order of names
-	if err != nil {
-		return ""
-	}
-	return string(data)
 }

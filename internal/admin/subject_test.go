@@ -3,12 +3,10 @@
 package admin
 
 import (
-	"encoding/json"
 	"slices"
 	"testing"
 
 	"claviger/internal/authority"
-	"claviger/internal/policy"
 	"claviger/internal/wire"
 )
 
@@ -28,39 +26,6 @@ func withEndpoint(t *testing.T) *authority.State {
 		}
 	}
 	return alice.State()
-}
-
-// TestDecisionsOfSubjects: what was recorded is put again as it was asked, each
-// question once, and decided by what was proved and said then.
-func TestDecisionsOfSubjects(t *testing.T) {
-	st := withEndpoint(t)
-	var leaves []Leaf
-	if err := json.Unmarshal([]byte(`[
-{"time":"2026-11-21T12:00:00Z","kind":"decision","caller":"kes:ci","action":"encrypt","operations":["encrypt"],"resource":"storage/k","purpose":"data","route":"kes","attributes":{"principal":"Subject","proved":{"kind":"kes","account":"1","groups":["ops","dev"]},"asked":{"kmsOperation":"Encrypt"}}},
-{"time":"2026-11-21T12:00:01Z","kind":"decision","caller":"kes:ci","action":"encrypt","operations":["encrypt"],"resource":"storage/k","purpose":"data","route":"kes","attributes":{"principal":"Subject","proved":{"groups":["ops","dev"],"account":"1","kind":"kes"},"asked":{"kmsOperation":"Encrypt"}}},
-{"time":"2026-11-21T12:00:02Z","kind":"decision","caller":"kes:ci","action":"encrypt","operations":["encrypt"],"resource":"storage/k","purpose":"data","route":"kes","attributes":{"principal":"Subject","proved":{"kind":"kes","account":"2"},"asked":{"kmsOperation":"Encrypt"}}},
-{"time":"2026-11-21T12:00:03Z","kind":"decision","caller":"kes:ci","action":"encrypt","operations":["encrypt"],"resource":"storage/k","purpose":"data","route":"kes","attributes":{"principal":"Subject","proved":{"kind":"kes","account":"1"},"asked":{"kmsOperation":"Decrypt"}}},
-{"time":"2026-11-21T12:00:04Z","kind":"decision","caller":"kes:old","action":"encrypt","operations":["encrypt"],"resource":"storage/k","purpose":"data","route":"kes"}
-]`), &leaves); err != nil {
-		t.Fatal(err)
-	}
-	asked := Decisions(st, leaves)
-	set, err := policy.Parse([]byte(`permit (principal in Endpoint::"kes", action, resource) when {
-  principal has account && principal.account == "1" && principal has groups && principal.groups.contains("ops") && context has kmsOperation && context.kmsOperation == "Encrypt" };`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []bool
-	for _, r := range asked {
-		d := set.Decide(r)
-		if d.Alarm {
-			t.Errorf("%+v", d)
-		}
-		got = append(got, d.Allowed)
-	}
-	if !slices.Equal(got, []bool{true, false, false, false}) {
-		t.Errorf("%v of %d", got, len(asked))
-	}
 }
 
 func TestCandidates(t *testing.T) {

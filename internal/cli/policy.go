@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"claviger/internal/admin"
+	"claviger/internal/admin/asked"
 	"claviger/internal/authority"
 	"claviger/internal/policy"
 )
@@ -146,7 +147,7 @@ func planned(ctx context.Context, s *admin.Session, source []byte) ([]policyChan
 		return nil, err
 	}
 	out := []policyChange{}
-	for _, c := range policy.Replay(old, next, admin.Decisions(s.State(), leaves)) {
+	for _, c := range policy.Replay(old, next, asked.Decisions(s.State(), leaves)) {
 		out = append(out, policyChange{
 			Client: admin.ClientName(s.State(), c.Request.Principal.ID), Operation: c.Request.Action, Key: c.Request.Resource.Name,
 			Before: c.Before.Allowed, After: c.After.Allowed, Reason: c.After.Reason,
