@@ -5,9 +5,11 @@ package k8skms
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"claviger/client"
 	"claviger/internal/secret"
 )
 
@@ -15,6 +17,9 @@ const (
 	// keepEvery is how often the leases are used, so that they are renewed before they
 	// end, and news of revocations comes, also while the API server asks nothing.
 	keepEvery = 10 * time.Second
+	// keepDenied is how often after a no, which the server's audit log keeps each time.
+	// Who asks for Status asks the server at once all the same.
+	keepDenied = time.Minute
 	// keepWait bounds that for each version.
 	keepWait = 20 * time.Second
 	// maxKnown is how many versions are kept at hand besides the current one.
@@ -50,34 +55,41 @@ func (p *Plugin) remember(keyID string, ciphertext []byte) {
 
 // Keep keeps the leases until ctx ends.
 func (p *Plugin) Keep(ctx context.Context) {
-	tick := time.NewTicker(keepEvery)
-	defer tick.Stop()
 	for {
-		p.keep(ctx)
+		pause := time.NewTimer(p.keep(ctx))
 		select {
 		case <-ctx.Done():
+			pause.Stop()
 			return
-		case <-tick.C:
+		case <-pause.C:
 		}
 	}
 }
 
-// keep uses every lease once. Failures show in what Status says, or when a version is
-// needed.
-func (p *Plugin) keep(ctx context.Context) {
+// keep uses every lease once, and says when to do it again. Failures show in what Status
+// says, or when a version is needed.
+func (p *Plugin) keep(ctx context.Context) (next time.Duration) {
 	p.mu.Lock()
 	known := slices.Clone(p.known)
 	p.mu.Unlock()
-	once := func(f func(context.Context)) {
+	next = keepEvery
+	once := func(f func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(ctx, keepWait)
 		defer cancel()
-		f(ctx)
+		if _, denied := errors.AsType[*client.DeniedError](f(ctx)); denied {
+			next = keepDenied
+		}
 	}
-	once(func(ctx context.Context) { _, _ = p.Check(ctx) })
+	once(func(ctx context.Context) error {
+		_, err := p.Check(ctx)
+		return err
+	})
 	for _, s := range known {
-		once(func(ctx context.Context) {
-			plain, _ := p.open(ctx, s.ciphertext, annotations())
+		once(func(ctx context.Context) error {
+			plain, err := p.open(ctx, s.ciphertext, annotations())
 			secret.Wipe(plain)
+			return err
 		})
 	}
+	return next
 }

@@ -193,6 +193,9 @@ func TestDisabled(t *testing.T) {
 	w.refuses("Decrypt", err, localrpc.PermissionDenied)
 	_, err = w.seal(seed)
 	w.refuses("Encrypt", err, localrpc.PermissionDenied)
+	if next := w.plugin.keep(t.Context()); next != keepDenied {
+		t.Errorf("it asks again in %v: each time is a refusal in the server's log", next)
+	}
 	w.Propose(authority.KindKeyEnable, authority.KeyRef{ID: w.Key(key).ID, Reason: "test"})
 	if s := w.status(); s.healthz != healthy {
 		t.Errorf("enabled again: status %+v", s)
