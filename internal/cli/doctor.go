@@ -8,13 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"claviger/internal/admin"
+	"claviger/internal/admin/checkup"
 )
 
 // doctorResult is a check-up.
 type doctorResult struct {
-	OK       bool            `json:"ok"`
-	Findings []admin.Finding `json:"findings"`
+	OK       bool              `json:"ok"`
+	Findings []checkup.Finding `json:"findings"`
 }
 
 func (r doctorResult) human(p *printer) {
@@ -37,7 +37,7 @@ func newDoctorCommand(e *env) *cobra.Command {
 			r := doctorResult{OK: true, Findings: e.examine(cmd.Context(), a, dir)}
 			failed := 0
 			for _, f := range r.Findings {
-				if f.Level == admin.Failed {
+				if f.Level == checkup.Failed {
 					r.OK = false
 					failed++
 				}
@@ -57,28 +57,28 @@ func newDoctorCommand(e *env) *cobra.Command {
 }
 
 // examine does every check that this machine allows.
-func (e *env) examine(ctx context.Context, a access, dir string) []admin.Finding {
-	var out []admin.Finding
+func (e *env) examine(ctx context.Context, a access, dir string) []checkup.Finding {
+	var out []checkup.Finding
 	if dir != "" {
-		out = append(out, admin.CheckDir(dir)...)
+		out = append(out, checkup.Dir(dir)...)
 	}
 	p, err := e.adminProfile()
 	if err != nil {
 		if dir != "" {
-			return append(out, admin.Finding{Level: admin.Fine, What: "profile", Found: "no admin's profile on this machine, as it should be beside a server"})
+			return append(out, checkup.Finding{Level: checkup.Fine, What: "profile", Found: "no admin's profile on this machine, as it should be beside a server"})
 		}
-		return append(out, admin.Finding{Level: admin.Failed, What: "profile", Found: err.Error()})
+		return append(out, checkup.Finding{Level: checkup.Failed, What: "profile", Found: err.Error()})
 	}
-	out = append(out, admin.CheckProfile(p)...)
+	out = append(out, checkup.Profile(p)...)
 	s, err := e.connect(ctx, a)
 	if err != nil {
-		return append(out, admin.Finding{Level: admin.Failed, What: "server", Found: err.Error()})
+		return append(out, checkup.Finding{Level: checkup.Failed, What: "server", Found: err.Error()})
 	}
 	defer s.Close()
-	out = append(out, admin.CheckState(s.State())...)
+	out = append(out, checkup.State(s.State())...)
 	st, err := s.Status(ctx)
 	if err != nil {
-		return append(out, admin.Finding{Level: admin.Failed, What: "server", Found: err.Error()})
+		return append(out, checkup.Finding{Level: checkup.Failed, What: "server", Found: err.Error()})
 	}
-	return append(out, admin.CheckStatus(st)...)
+	return append(out, checkup.Status(st)...)
 }

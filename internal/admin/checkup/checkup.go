@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package admin
+// Package checkup looks for what is wrong about a domain, or has to be known:
+// [Dir] at a server's directory, [Profile] at an admin's profile, [State] at a
+// verified state of the log, [Status] at what a server says of itself. Each gives
+// [Finding]s; who runs the check-up decides which of them it may do.
+//
+// It mends nothing. A finding about a server is the server's word.
+package checkup
 
 import (
 	"errors"
@@ -9,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"claviger/internal/admin"
 	"claviger/internal/admin/authkey"
 	"claviger/internal/authority"
 	"claviger/internal/members"
@@ -31,10 +38,10 @@ type Finding struct {
 	Found string `json:"detail"` // what it is like
 }
 
-// FindAuthorityKeys looks for authority keys under a directory, by content and
+// AuthorityKeys looks for authority keys under a directory, by content and
 // not by name. A server's directory must hold none: who takes the server would
 // be an admin too.
-func FindAuthorityKeys(dir string) ([]string, error) {
+func AuthorityKeys(dir string) ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path != dir {
@@ -62,9 +69,9 @@ func FindAuthorityKeys(dir string) ([]string, error) {
 	return found, nil
 }
 
-// CheckDir looks at a server's data directory.
-func CheckDir(dir string) []Finding {
-	keys, err := FindAuthorityKeys(dir)
+// Dir looks at a server's data directory.
+func Dir(dir string) []Finding {
+	keys, err := AuthorityKeys(dir)
 	var out []Finding
 	switch {
 	case err != nil:
@@ -82,11 +89,11 @@ func CheckDir(dir string) []Finding {
 	return append(out, Finding{Warning, "copies", "snapshots of this machine and raw copies of " + dir + " are backups that no log lists: they can bring back what was destroyed"})
 }
 
-// CheckProfile looks at an admin's profile.
-func CheckProfile(p *Profile) []Finding {
-	out := []Finding{{Fine, "profile", p.dir + " is " + p.Name + "'s"}}
-	if info, err := os.Stat(p.dir); err != nil || info.Mode().Perm()&0o077 != 0 {
-		out = append(out, Finding{Failed, "profile", p.dir + " is open to other users: set it to 0700"})
+// Profile looks at an admin's profile.
+func Profile(p *admin.Profile) []Finding {
+	out := []Finding{{Fine, "profile", p.Dir() + " is " + p.Name + "'s"}}
+	if info, err := os.Stat(p.Dir()); err != nil || info.Mode().Perm()&0o077 != 0 {
+		out = append(out, Finding{Failed, "profile", p.Dir() + " is open to other users: set it to 0700"})
 	}
 	if p.KeyFile != "" {
 		out = append(out, Finding{Warning, "authority key", "it opens without a person: whoever reads " + p.KeyFile + " and the profile is " + p.Name})
@@ -97,8 +104,8 @@ func CheckProfile(p *Profile) []Finding {
 	return out
 }
 
-// CheckState looks at a verified state of the log.
-func CheckState(s *authority.State) []Finding {
+// State looks at a verified state of the log.
+func State(s *authority.State) []Finding {
 	m := s.Members
 	out := []Finding{{Fine, "log", fmt.Sprintf("verified up to record %s", s.Epoch)}}
 	warn := func(what, format string, args ...any) {
@@ -139,8 +146,8 @@ func CheckState(s *authority.State) []Finding {
 	return out
 }
 
-// CheckStatus looks at what a server says of itself.
-func CheckStatus(st *Status) []Finding {
+// Status looks at what a server says of itself.
+func Status(st *admin.Status) []Finding {
 	out := []Finding{{Fine, "server", st.Server + " answers"}}
 	if st.Protection == "none" {
 		out = append(out, Finding{Warning, "memory", "the server can't keep keys out of swap and core dumps"})
