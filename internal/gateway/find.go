@@ -34,12 +34,16 @@ func (s *Server) find(r *http.Request) (*place, error) {
 	err := s.o.Keys.With(r.Context(), func(_ context.Context, c *keyserver.Core) (err error) {
 		var e *authority.EndpointState
 		var below string
-		var live map[string]wire.Epoch
+		var fresh *index
 		c.View(func(st *authority.State) {
-			e, below = s.locate(st, r)
-			live = s.changed(st)
+			known := s.index.Load()
+			if known == nil || known.epoch != st.Epoch {
+				known = indexOf(st)
+				fresh = known
+			}
+			e, below = s.locate(st, known, r)
 		})
-		s.drop(live)
+		s.drop(fresh)
 		if e == nil {
 			return ErrNotFound
 		}
@@ -56,33 +60,44 @@ func (s *Server) find(r *http.Request) (*place, error) {
 	return at, nil
 }
 
-// changed is the record of each endpoint that there is, by name, nil if the log
-// hasn't moved since it was asked for last.
-func (s *Server) changed(st *authority.State) map[string]wire.Epoch {
-	if last := s.seen.Load(); last != nil && *last == st.Epoch {
-		return nil
-	}
-	now := st.Epoch
-	s.seen.Store(&now)
-	live := map[string]wire.Epoch{}
-	for e := range st.Endpoints() {
-		if !e.Removed {
-			live[e.Name] = e.Set
-		}
-	}
-	return live
+// index is what the endpoints of one state are found by.
+type index struct {
+	epoch wire.Epoch
+	hosts map[string]string     // names, by host
+	only  map[string]string     // names, by kind; "" where there are several
+	live  map[string]wire.Epoch // records, by name
 }
 
-// drop forgets the doors whose records are no longer, and what they keep, whether
-// or not somebody asks for them again.
-func (s *Server) drop(live map[string]wire.Epoch) {
-	if live == nil {
+func indexOf(st *authority.State) *index {
+	x := &index{st.Epoch, map[string]string{}, map[string]string{}, map[string]wire.Epoch{}}
+	for e := range st.Endpoints() {
+		if e.Removed {
+			continue
+		}
+		x.live[e.Name] = e.Set
+		if _, several := x.only[e.Kind]; several {
+			x.only[e.Kind] = ""
+		} else {
+			x.only[e.Kind] = e.Name
+		}
+		if e.Host != "" {
+			x.hosts[e.Host] = e.Name
+		}
+	}
+	return x
+}
+
+// drop takes a new index and forgets the doors whose records are no longer, and
+// what they keep, whether or not somebody asks for them again.
+func (s *Server) drop(fresh *index) {
+	if fresh == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.index.Store(fresh)
 	for name, m := range s.doors {
-		if set, ok := live[name]; !ok || set != m.state.Set {
+		if set, ok := fresh.live[name]; !ok || set != m.state.Set {
 			delete(s.doors, name)
 		}
 	}
@@ -90,9 +105,9 @@ func (s *Server) drop(live map[string]wire.Epoch) {
 
 // locate says which endpoint a request is for, nil for none, and what of the path
 // named it.
-func (s *Server) locate(st *authority.State, r *http.Request) (e *authority.EndpointState, below string) {
-	if e = st.EndpointAt(hostname(r.Host)); e != nil {
-		return present(e), ""
+func (s *Server) locate(st *authority.State, x *index, r *http.Request) (e *authority.EndpointState, below string) {
+	if name, ok := x.hosts[hostname(r.Host)]; ok {
+		return st.Endpoint(name), ""
 	}
 	name := first(r)
 	if e = st.Endpoint(name); e != nil {
@@ -103,7 +118,13 @@ func (s *Server) locate(st *authority.State, r *http.Request) (e *authority.Endp
 			continue
 		}
 		if name, mine := kind.Root(r); mine {
-			return present(chosen(st, kind.Name, name)), ""
+			if name == "" {
+				name = x.only[kind.Name]
+			}
+			if e = present(st.Endpoint(name)); e == nil || e.Kind != kind.Name {
+				return nil, ""
+			}
+			return e, ""
 		}
 	}
 	return nil, ""
@@ -113,27 +134,6 @@ func (s *Server) locate(st *authority.State, r *http.Request) (e *authority.Endp
 func first(r *http.Request) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	return name
-}
-
-// chosen is the endpoint of a kind with a name, or the only one of it.
-func chosen(st *authority.State, kind, name string) *authority.EndpointState {
-	if name != "" {
-		if e := st.Endpoint(name); e != nil && e.Kind == kind {
-			return e
-		}
-		return nil
-	}
-	var only *authority.EndpointState
-	for e := range st.Endpoints() {
-		if e.Kind != kind || e.Removed {
-			continue
-		}
-		if only != nil {
-			return nil
-		}
-		only = e
-	}
-	return only
 }
 
 func present(e *authority.EndpointState) *authority.EndpointState {

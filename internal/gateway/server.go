@@ -20,7 +20,6 @@ import (
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/limits"
 	"claviger/internal/newcomers"
-	"claviger/internal/wire"
 )
 
 const (
@@ -62,8 +61,8 @@ type Server struct {
 	meter   *meter
 	bodies  *room
 	running chan struct{}
-	watch   clock.Clock                // for how long requests take
-	seen    atomic.Pointer[wire.Epoch] // of the state that drop was told of
+	watch   clock.Clock           // for how long requests take
+	index   atomic.Pointer[index] // of the newest state that a request has met
 
 	mu     sync.Mutex
 	public string
