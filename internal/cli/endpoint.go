@@ -39,8 +39,8 @@ func newEndpointCommand(e *env) *cobra.Command {
 			f.Hint = hint
 			return f
 		},
-		Failed: func(format string, args ...any) error {
-			return &Failure{Code: ExitFailure, Message: fmt.Sprintf(format, args...)}
+		Failed: func(hint, format string, args ...any) error {
+			return &Failure{Code: ExitFailure, Message: fmt.Sprintf(format, args...), Hint: hint}
 		},
 		Confirm:    e.confirm,
 		Create:     func(path string) (*outfile.File, error) { return e.create(outputOptions{Path: path}) },

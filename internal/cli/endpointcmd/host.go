@@ -65,7 +65,7 @@ type Host struct {
 	BindEnv    func(flags *pflag.FlagSet, flag, variable string)
 	Show       func(Shown) error
 	Usage      func(hint, format string, args ...any) error // a failure of who called
-	Failed     func(format string, args ...any) error       // a result that is a failure
+	Failed     func(hint, format string, args ...any) error // a result that is a failure
 	Confirm    func(ctx context.Context, question, word string, yes bool) error
 	Create     func(path string) (*outfile.File, error)
 	ReadFile   func(path string, limit int64) ([]byte, error)

@@ -5,7 +5,10 @@ package endpointcmd
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +42,7 @@ func (h Host) test() *cobra.Command {
 	flags := cmd.Flags()
 	f.connect = h.Access(flags)
 	h.originFlag(flags, &f.origin)
-	flags.StringVar(&f.at, "address", "", "HOST:PORT to connect to, whatever --public says")
+	flags.StringVar(&f.at, "address", "", "HOST:PORT to connect to, whatever --doors says")
 	flags.StringVar(&f.ca, "ca", "", "PEM file of the roots to trust (default: those of this machine)")
 	flags.StringVar(&f.key, "key", "", "key to try, by the name that the foreign service uses")
 	flags.StringVar(&f.credential, "credential", "", "file with a live credential")
@@ -102,14 +105,28 @@ func (h Host) runTest(ctx context.Context, f testFlags, kindName, name string) e
 		defer t.Secret.Material.Wipe()
 	}
 	r := testResult{Endpoint: name, Base: t.Site.Base, Checks: []endpoint.Step{}}
-	r.Checks, r.Passed = endpoint.Steps(kind.Probe(ctx, t))
+	checks := kind.Probe(ctx, t)
+	r.Checks, r.Passed = endpoint.Steps(checks)
 	if err := h.Show(r); err != nil {
 		return err
 	}
 	if !r.Passed {
-		return h.Failed("endpoint %s does not work as %s needs it", name, kind.Name)
+		return h.Failed(advice(checks), "endpoint %s does not work as %s needs it", name, kind.Name)
 	}
 	return nil
+}
+
+// advice is what to do about a door that was not reached.
+func advice(checks []gateway.Check) string {
+	for _, c := range checks {
+		if _, ok := errors.AsType[x509.UnknownAuthorityError](c.Err); ok {
+			return "without a public certificate the port's own CA is pki/doors-ca.pem in the server's directory: --ca doors-ca.pem"
+		}
+		if errors.Is(c.Err, syscall.ECONNREFUSED) {
+			return "is listen set under [doors] in the server's claviger.toml? --doors https://HOST:PORT says where the port is"
+		}
+	}
+	return ""
 }
 
 // arm gives a probe what the foreign service would have.
