@@ -85,9 +85,9 @@ type Command func(ctx context.Context, profile string, args []string, out, err i
 
 // Server is what the configuration of a demo's server has to say.
 type Server struct {
-	Domain                         wire.DomainID
+	Domain                                wire.DomainID
 	Name, Listen, Metrics, Doors, KeyFile string
-	Relay                          string // address with its pin
+	Relay                                 string // address with its pin
 }
 
 // Config renders the configuration of a demo's server.
