@@ -6,6 +6,7 @@ tool github.com/getsops/sops/v3/cmd/sops
 
 require (
 	claviger v0.0.0-00010101000000-000000000000
+	github.com/hashicorp/vault/api v1.23.0
 	github.com/minio/kms-go/kes v0.3.1
 	google.golang.org/grpc v1.82.1
 	k8s.io/api v0.37.2
@@ -105,7 +106,6 @@ require (
 	github.com/hashicorp/go-secure-stdlib/strutil v0.1.2 // indirect
 	github.com/hashicorp/go-sockaddr v1.0.7 // indirect
 	github.com/hashicorp/hcl v1.0.1-vault-7 // indirect
-	github.com/hashicorp/vault/api v1.23.0 // indirect
 	github.com/huaweicloud/huaweicloud-sdk-go-v3 v0.1.207 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/json-iterator/go v1.1.13-0.20220915233716-71ac16282d12 // indirect

@@ -57,7 +57,7 @@ type Case struct {
 	Unlogged bool
 	// Free are members of the body, by name, that may have any type.
 	Free []string
-	// Bodyless routes take a body that is not there for an empty one.
+	// Bodyless routes take a body that is not there, or is null, for an empty one.
 	Bodyless bool
 	Want     Expect // of a valid request; nil: a status below 300
 	// Wrong differs from the suite's.

@@ -53,11 +53,12 @@ type Call struct {
 	Site   gateway.Site
 }
 
-// Decode reads the body into v. No body at all is an empty object. Members that v
+// Decode reads the body into v. No body at all is an empty object, and so is null,
+// which Vault's own library sends for nothing. Members that v
 // doesn't have are skipped, as Vault does; twice the same one, another type, broken
 // UTF-8 or deep nesting is refused.
 func (c *Call) Decode(v any) error {
-	if len(c.Body) == 0 {
+	if len(c.Body) == 0 || string(c.Body) == "null" || string(c.Body) == "null\n" {
 		return nil
 	}
 	if err := strictjson.DecodeForeign(c.Body, v, true); err != nil {
