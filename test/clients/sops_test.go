@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"claviger/internal/authority"
 	"claviger/internal/gateway/sopskms"
+	"claviger/internal/testkit"
 )
 
 // buildSops builds the program that people run, of the version in go.mod.
@@ -113,6 +115,17 @@ func TestSops(t *testing.T) {
 	s.write("other.yaml", strings.Replace(s.file("app.yaml"), "key_name: prod", "key_name: other", 1))
 	if err := s.run("--decrypt", "other.yaml"); err == nil {
 		t.Errorf("under another key's name it reads %s", s.stdout)
+	}
+
+	r.CreateKey("top", authority.AES256)
+	r.Allow(testkit.ID("app"), "top")
+	stop()
+	s.keyservice, stop = r.serve("sops-keyservice")
+	s.write("top.yaml", "a: 1\n")
+	s.must("--encrypt", "--in-place", "--hc-vault-transit", sopskms.URI("top"), "top.yaml")
+	s.must("--decrypt", "top.yaml")
+	if !strings.Contains(s.file("top.yaml"), "engine_path: .") || s.stdout != "a: 1\n" {
+		t.Errorf("a key in no folder: %s\n%s", s.stdout, s.file("top.yaml"))
 	}
 
 	r.disable()
