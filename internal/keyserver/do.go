@@ -131,6 +131,7 @@ func (c *Core) read(ctx context.Context, caller *authn.Caller, op Op) (Answer, e
 	case *ExportAudit:
 		return &Done{}, c.audit.Export(op.To)
 	case *MakeBackup:
+		defer c.secrets.Hold()()
 		return &Done{}, c.exec.Backup(ctx, c.store, c.dir.Root(), op.To)
 	}
 	return nil, &Denial{Caller: caller.ID, Operation: "do this", Key: "the domain", Reason: "it is for workloads"}

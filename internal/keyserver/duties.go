@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"claviger/internal/audit"
@@ -63,6 +64,9 @@ func (c *Core) run(ctx context.Context) {
 	defer minute.Stop()
 	defer hour.Stop()
 	defer sweep.Stop()
+	var once sync.WaitGroup
+	once.Go(func() { c.secrets.Sweep(ctx) })
+	defer once.Wait()
 	moved := c.Changed()
 	err := c.tell()
 	for {

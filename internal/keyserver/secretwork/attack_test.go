@@ -16,6 +16,7 @@ import (
 	"claviger/internal/authority/authoritytest"
 	"claviger/internal/keyserver/rules"
 	"claviger/internal/secrets"
+	"claviger/internal/store"
 	"claviger/internal/wire"
 )
 
@@ -479,5 +480,82 @@ func TestSorted(t *testing.T) {
 		if got := Sorted(err, malformed, refused, unavailable); !errors.Is(got, want) || !errors.Is(got, err) {
 			t.Errorf("%v: %v", err, got)
 		}
+	}
+}
+
+// TestListIsBounded: a folder of more than a list looks at is refused, not cut.
+func TestListIsBounded(t *testing.T) {
+	k := newKit(t)
+	for _, path := range []string{"a", "b/c", "d"} {
+		k.put(path, `{}`)
+	}
+	for looked, want := range map[int]error{2: ErrTooMany, 3: nil} {
+		k.w.looked = looked
+		if _, err := k.by(k.w, "app", Ask{Operation: List}); !errors.Is(err, want) {
+			t.Errorf("%d looked at: %v", looked, err)
+		}
+		k.denied("nobody", Ask{Operation: List}, rules.CausePolicy)
+	}
+}
+
+// TestBackupFindsWhatItsLogNames: while one is made, no slot goes that the log named
+// when it began; after it, they go.
+func TestBackupFindsWhatItsLogNames(t *testing.T) {
+	k := newKit(t)
+	k.put("db", `{"a":1}`)
+	k.put("gone", `{}`)
+	release, second := k.w.Hold(), k.w.Hold()
+	named := []string{k.current("db"), k.current("gone")}
+	k.put("db", `{"a":2}`)
+	k.put("db", `{"a":3}`)
+	k.do(Ask{Operation: Forget, Path: "gone"})
+	k.w.Sweep(t.Context())
+	second()
+	for _, key := range named {
+		if _, _, err := k.store.Get(t.Context(), key); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	release()
+	if slots := k.slots(); len(slots) != 1 || slots[0] != k.current("db") {
+		t.Errorf("after the backup: %q", slots)
+	}
+	if k.data("db") != `{"a":3}` {
+		t.Error(k.data("db"))
+	}
+}
+
+// TestSweep: what a crash left goes at the next start, what may be a change under way
+// stays.
+func TestSweep(t *testing.T) {
+	k := newKit(t)
+	k.put("db", `{"a":1}`)
+	k.put("db", `{"a":2}`)
+	k.put("gone", `{}`)
+	k.do(Ask{Operation: Forget, Path: "gone"})
+	left := func(name string, revision uint64) string {
+		key := slot("secrets/app/"+name, revision, wire.Sum("left"))
+		k.must(k.store.Put(t.Context(), key, 0, []byte("x")))
+		return key
+	}
+	useless := []string{left("db", 1), left("db", 2), left("gone", 1), left("gone", 2), left("never", 2)}
+	stays := []string{k.current("db"), left("db", 3), left("gone", 3), left("never", 3)}
+	for _, odd := range []string{"secret/x", "secret/" + strings.Repeat("zz", 32) + "/1-2", prefix("secrets/app/db") + "odd", "secretary/1"} {
+		k.must(k.store.Put(t.Context(), odd, 0, []byte("x")))
+		stays = append(stays, odd)
+	}
+	k.w.Sweep(t.Context())
+	for _, key := range useless {
+		if _, _, err := k.store.Get(t.Context(), key); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	for _, key := range stays {
+		if _, _, err := k.store.Get(t.Context(), key); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	if k.data("db") != `{"a":2}` {
+		t.Error(k.data("db"))
 	}
 }

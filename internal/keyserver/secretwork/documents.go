@@ -7,8 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"claviger/internal/authn"
 	"claviger/internal/authority"
@@ -175,36 +173,4 @@ func (w *Worker) seal(ctx context.Context, v *view, name string, plain []byte) (
 		return next, fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	return next, nil
-}
-
-// tidy removes the slots of a name whose revision has been given out to another, or
-// is over. What fails here is done by the next change.
-func (w *Worker) tidy(ctx context.Context, now authority.SecretWritten) {
-	keep := slot(now.Name, now.Revision, now.Slot)
-	var old []store.Entry
-	for e, err := range w.o.Slots.List(ctx, prefix(now.Name)) {
-		if err != nil {
-			return
-		}
-		if e.Key != keep && revisionOf(e.Key) <= now.Revision {
-			old = append(old, store.Entry{Key: e.Key, Version: e.Version})
-		}
-	}
-	for _, e := range old {
-		if w.o.Slots.Put(ctx, e.Key, e.Version, nil) != nil {
-			return
-		}
-	}
-}
-
-// revisionOf is the revision in a slot's key, the highest if there is none: then
-// nobody removes it.
-func revisionOf(key string) uint64 {
-	_, rest, _ := strings.Cut(strings.TrimPrefix(key, "secret/"), "/")
-	digits, _, _ := strings.Cut(rest, "-")
-	n, err := strconv.ParseUint(digits, 16, 64)
-	if err != nil {
-		return ^uint64(0)
-	}
-	return n
 }

@@ -13,9 +13,6 @@ import (
 	"claviger/internal/keyserver/rules"
 )
 
-// maxLooked is how many secrets a list looks at.
-const maxLooked = 50_000
-
 // list names what the caller may read or write in a folder. Where it may nothing
 // of what is there, policy is asked about a name that stands for all others in the
 // folder: so an empty folder and one that is forbidden differ only to who might use
@@ -31,7 +28,7 @@ func (w *Worker) list(ctx context.Context, caller *authn.Caller, a *Ask) (*Resul
 	if err != nil {
 		return nil, err
 	}
-	names, r := w.visible(a, &v, set, rows[:min(len(rows), maxLooked)])
+	names, r := w.visible(a, &v, set, rows[:min(len(rows), w.looked)])
 	done()
 	_, ticket, err := w.enter(a, &v, set, r)
 	if err == nil {
@@ -42,7 +39,7 @@ func (w *Worker) list(ctx context.Context, caller *authn.Caller, a *Ask) (*Resul
 		return nil, err
 	case !r.Allowed:
 		return nil, &Denied{Caller: caller.ID, Operation: a.Operation, Name: a.name(), Cause: r.Cause, Reason: r.Reason}
-	case len(rows) > maxLooked:
+	case len(rows) > w.looked:
 		return nil, ErrTooMany
 	}
 	return &Result{Names: names}, nil
@@ -53,7 +50,7 @@ func (w *Worker) list(ctx context.Context, caller *authn.Caller, a *Ask) (*Resul
 func (w *Worker) rows(folder string) (rows []*authority.Secret) {
 	w.o.Ledger.View(func(s *authority.State) {
 		for row := range s.Secrets().Below(folder) {
-			if rows = append(rows, row); len(rows) > maxLooked {
+			if rows = append(rows, row); len(rows) > w.looked {
 				return
 			}
 		}

@@ -42,21 +42,25 @@ type Options struct {
 
 const (
 	stripes   = 64
+	maxLooked = 50_000           // secrets that a list looks at
 	maxOpen   = 32               // documents in memory at once
 	finishing = 30 * time.Second // for a change that was permitted, whoever hangs up
 )
 
 // Worker does what is asked of secrets. It is safe for concurrent use.
 type Worker struct {
-	o     Options
-	seed  maphash.Seed
-	locks [stripes]chan struct{} // one change of a name at a time in this process
-	open  chan struct{}
+	o      Options
+	looked int // maxLooked
+	seed   maphash.Seed
+	locks  [stripes]chan struct{} // one change of a name at a time in this process
+	open   chan struct{}
 
 	alarmed atomic.Int64 // Unix seconds
 
 	mu      sync.Mutex
-	folders map[string]folder // by name of key
+	folders map[string]folder                  // by name of key
+	holds   int                                // backups under way
+	held    map[string]authority.SecretWritten // changes, by name, whose older slots wait for them
 }
 
 // folder is what is remembered of a folder's settings: those of one document.
@@ -67,7 +71,7 @@ type folder struct {
 
 // New returns a worker that has done nothing yet.
 func New(o Options) *Worker {
-	w := &Worker{o: o, seed: maphash.MakeSeed(), open: make(chan struct{}, maxOpen), folders: map[string]folder{}}
+	w := &Worker{o: o, looked: maxLooked, seed: maphash.MakeSeed(), open: make(chan struct{}, maxOpen), folders: map[string]folder{}, held: map[string]authority.SecretWritten{}}
 	for i := range w.locks {
 		w.locks[i] = make(chan struct{}, 1)
 	}
