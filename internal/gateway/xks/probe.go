@@ -130,19 +130,19 @@ func (p *prober) run(ctx context.Context) []gateway.Check {
 	}}))
 	made.Metadata[len(made.Metadata)-1] ^= 1
 	changed := p.try(ctx, step{"changed metadata", key + "/decrypt", "Decrypt", back, nil})
-	changed.Err, changed.Note = refusedAs("InvalidCiphertextException", changed)
+	changed.Note, changed.Err = refusedAs("InvalidCiphertextException", changed)
 	p.signer.ID = "AAAAAAAAAAAAAAAAAAAA"
 	stranger := p.try(ctx, step{"unknown credential", "/health", "KmsHealthCheck", nil, nil})
-	stranger.Err, stranger.Note = refusedAs("AuthenticationFailedException", stranger)
+	stranger.Note, stranger.Err = refusedAs("AuthenticationFailedException", stranger)
 	return append(out, changed, stranger)
 }
 
 // refusedAs turns a step that has to fail around.
-func refusedAs(name string, c gateway.Check) (error, string) {
+func refusedAs(name string, c gateway.Check) (note string, err error) {
 	if f, ok := errors.AsType[*failure](c.Err); ok && f.name == name {
-		return nil, "refused: " + name
+		return "refused: " + name, nil
 	}
-	return fmt.Errorf("it was not refused as %s: %w", name, c.Err), ""
+	return "", fmt.Errorf("it was not refused as %s: %w", name, c.Err)
 }
 
 // step is one request of a probe.
