@@ -180,6 +180,7 @@ func trySwitched(t *testing.T, s *Suite) {
 			r.works(c)
 		}
 	})
+	r.bounded(t)
 	r.Propose(authority.KindEndpointDisable, authority.EndpointDisable{Name: r.Endpoint.Name})
 	r.each(t, func(t *testing.T, c *Case) { r.fails(c, "the endpoint is disabled", c.Make(r), gateway.EndpointOff) })
 	r.Propose(authority.KindEndpointEnable, authority.EndpointRef{Name: r.Endpoint.Name})
@@ -202,6 +203,42 @@ func trySwitched(t *testing.T, s *Suite) {
 			t.Errorf("the endpoint is removed: %d %.100s", reply.Status, reply.Body)
 		}
 	})
+}
+
+// bounded tries with the subjects revoked that the requests come from, and with an
+// endpoint that may touch another key alone.
+func (r *Rig) bounded(t *testing.T) {
+	t.Helper()
+	subjects := map[string]bool{}
+	for _, l := range r.leaves() {
+		if strings.HasPrefix(l.Caller, r.Endpoint.Name+":") {
+			subjects[l.Caller] = true
+		}
+	}
+	revoked := gateway.Revoked
+	if r.Suite.Wrong[revoked] == nil {
+		revoked = gateway.Denied
+	}
+	for subject := range subjects {
+		r.Propose(authority.KindClientRevoke, authority.Subject{Client: subject})
+	}
+	r.each(t, func(_ *testing.T, c *Case) {
+		if !c.Open && !c.Unlogged {
+			r.fails(c, "the subject is revoked", c.Make(r), revoked)
+		}
+	})
+	for subject := range subjects {
+		r.Propose(authority.KindClientEnable, authority.Subject{Client: subject})
+	}
+	narrow := r.Endpoint
+	narrow.Keys = []string{"another/key"}
+	r.Propose(authority.KindEndpointSet, authority.EndpointSet{Endpoint: narrow})
+	r.each(t, func(_ *testing.T, c *Case) {
+		if len(c.Keys) > 0 {
+			r.fails(c, "the endpoint may touch another key alone", c.Make(r), gateway.Denied)
+		}
+	})
+	r.Propose(authority.KindEndpointSet, authority.EndpointSet{Endpoint: r.Endpoint})
 }
 
 // trySealed tries while the server is sealed, and after.

@@ -89,6 +89,7 @@ func suite() gatewaytest.Suite {
 			gateway.Malformed:       message(400, "invalid request body"),
 			gateway.Unauthenticated: message(400, "tls: client certificate is required"),
 			gateway.Denied:          message(403, "not authorized: insufficient permissions"),
+			gateway.Revoked:         message(403, "not authorized: insufficient permissions"),
 			gateway.KeyOff:          message(403, "not authorized: key is disabled"),
 			gateway.EndpointOff:     message(503, "this endpoint is disabled"),
 			gateway.NoRoute:         message(404, "not found"),
