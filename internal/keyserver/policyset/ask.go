@@ -37,7 +37,7 @@ func (s *Set) Ask(q Question) policy.Decision {
 	if q.Subject != nil {
 		// Security: what was proved and said is part of the question: another token of
 		// the same subject may prove other things.
-		about.caller, about.record, q.Context.Asked = q.Subject.principal.ID, q.Subject.hash, q.Subject.asked
+		about.caller, about.record, q.Context.Asked = q.Subject.caller.ID, q.Subject.hash, q.Subject.asked
 	}
 	if q.Key != nil {
 		about.key, about.id = q.Key.Name, q.Key.ID
@@ -57,7 +57,7 @@ func (s *Set) Ask(q Question) policy.Decision {
 // principal is who asks, as policies see it.
 func (q Question) principal() policy.Principal {
 	if q.Subject != nil {
-		return q.Subject.principal
+		return q.Subject.principal()
 	}
 	return policy.Workload(q.Caller, q.Domain)
 }

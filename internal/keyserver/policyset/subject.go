@@ -20,9 +20,15 @@ type Subject struct {
 	// the audit log.
 	Record []byte
 
-	principal policy.Principal
-	asked     map[string]string
-	hash      wire.Hash // of Record
+	caller *authn.Caller
+	name   string // within its endpoint
+	asked  map[string]string
+	hash   wire.Hash // of Record
+}
+
+// principal is the subject as policies see it.
+func (s *Subject) principal() policy.Principal {
+	return policy.Subject(s.caller.Endpoint, s.name, s.caller.EndpointKind).Prove(s.caller.Attributes)
 }
 
 // SubjectOf takes what decides about a door's caller from the caller and from what
@@ -40,8 +46,5 @@ func SubjectOf(c *authn.Caller, asked map[string]string) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Subject{
-		Record: data, asked: asked, hash: sha256.Sum256(data),
-		principal: policy.Subject(c.Endpoint, name, c.EndpointKind).Prove(c.Attributes),
-	}, nil
+	return &Subject{Record: data, caller: c, name: name, asked: asked, hash: sha256.Sum256(data)}, nil
 }
