@@ -8,7 +8,8 @@
 // rest:
 //
 //   - what is valid works and leaves its leaf; what no policy permits is denied,
-//     and that is audited; a stranger is told so; a disabled key, an endpoint that
+//     and that is audited; a stranger is told so; a disabled key, a
+//     revoked subject, a key that the endpoint may not touch, an endpoint that
 //     is disabled, removed or beyond its rate, a sealed server and an audit log that
 //     can't be written each have the protocol's own error, and nothing is answered;
 //   - bodies: too large, cut, not JSON, nested 10,000 deep, with a member twice, of
