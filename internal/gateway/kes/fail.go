@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"claviger/internal/gateway"
+	"claviger/internal/keyserver"
 )
 
 // failure is an error of KES: a status and a text, which clients compare.
@@ -19,6 +20,8 @@ type failure struct {
 
 // Error is the text that the client gets.
 func (f failure) Error() string { return f.message }
+
+var noKey = failure{http.StatusNotFound, "key does not exist"}
 
 // Fail writes an error as KES does.
 func (d *door) Fail(w http.ResponseWriter, _ *http.Request, err error) {
@@ -39,6 +42,9 @@ func (d *door) Fail(w http.ResponseWriter, _ *http.Request, err error) {
 // failureOf is how KES, or a server beside it, says each failure. It has no words
 // for keys that are disabled: those who may use a key are told.
 func failureOf(err error) failure {
+	if d, ok := errors.AsType[*keyserver.Denial](err); ok && d.Cause == keyserver.CauseAbsent {
+		return noKey // policy permits the client any key of such a name
+	}
 	switch gateway.FailureOf(err) {
 	case gateway.Malformed:
 		return failure{http.StatusBadRequest, "invalid request body"}

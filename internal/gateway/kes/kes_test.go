@@ -231,6 +231,7 @@ func TestVersions(t *testing.T) {
 			return nil
 		}},
 		"made twice": {"/v1/key/create/minio", "", gatewaytest.Status(400, "key already exists")},
+		"none":       {"/v1/key/generate/none", "{}", gatewaytest.Status(404, "key does not exist")},
 		"gone":       {"/v1/key/delete/gone", "", gatewaytest.Status(404, "key does not exist")},
 	} {
 		req := put(x.path, x.body)

@@ -48,7 +48,7 @@ func (d *door) importKey(_ context.Context, c *call) (*gateway.Response, error) 
 func (d *door) remove(ctx context.Context, c *call) (*gateway.Response, error) {
 	_, err := do[*keyserver.Done](ctx, d, c, &keyserver.RetireKey{Name: c.name, Route: name})
 	if errors.Is(err, keyserver.ErrRefused) {
-		return nil, failure{http.StatusNotFound, "key does not exist"} // or is disabled already
+		return nil, noKey // or it is disabled already
 	}
 	return nothing(err)
 }
