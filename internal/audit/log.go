@@ -40,6 +40,7 @@ var (
 const (
 	DefaultMaxBytes   = 1 << 30  // of a journal, before the next number begins
 	DefaultMaxBacklog = 64 << 20 // bytes that wait for the disk
+	DefaultMaxBlobs   = 128 << 10
 )
 
 // FS is the file system that the log lies in.
@@ -69,6 +70,9 @@ type Options struct {
 	// MaxBacklog bounds the bytes that were entered and are not durable yet;
 	// beyond it Enter gives ErrBusy. 0: DefaultMaxBacklog.
 	MaxBacklog int
+	// MaxBlobs is how many blobs a number has before the next begins: of each some
+	// hundred bytes are kept in memory, for two numbers. 0: DefaultMaxBlobs.
+	MaxBlobs int
 }
 
 // Log is a server's audit log, open for writing. It is safe for concurrent use.
@@ -280,7 +284,8 @@ func (l *Log) admit(size int) error {
 		return ErrBusy
 	}
 	// Two leaves at least, so that a number isn't only its start.
-	if l.length+int64(entrySize+size) > l.o.MaxBytes && l.next.Index > 1 {
+	full := l.length+int64(entrySize+size) > l.o.MaxBytes || len(l.blobs) >= l.o.MaxBlobs
+	if full && l.next.Index > 1 {
 		l.roll()
 	}
 	return nil

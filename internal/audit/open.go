@@ -63,6 +63,9 @@ func Open(o Options) (*Log, error) {
 	if l.o.MaxBacklog == 0 {
 		l.o.MaxBacklog = DefaultMaxBacklog
 	}
+	if l.o.MaxBlobs == 0 {
+		l.o.MaxBlobs = DefaultMaxBlobs
+	}
 	l.state.unwritten = map[tileName][]wire.Hash{}
 	if err := l.fs.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("make audit directory: %w", err)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"testing"
 
 	"claviger/internal/audit/attributes"
@@ -75,5 +76,45 @@ func TestLeafRecord(t *testing.T) {
 	huge.Record = make([]byte, attributes.MaxRecord+1)
 	if _, _, err := l.Enter(huge); !errors.Is(err, ErrLeaf) {
 		t.Errorf("a huge record: %v", err)
+	}
+}
+
+// TestManyRecords: callers that each prove something else fill a number and not the
+// memory, and each number still reads alone.
+func TestManyRecords(t *testing.T) {
+	o := testOptions(newMem(6))
+	o.MaxBlobs = 8
+	l := mustOpen(t, o)
+	defer mustClose(t, l)
+	var last Position
+	for i := range 100 {
+		leaf := testLeaf(i)
+		leaf.Record = fmt.Appendf(nil, "record %d", i)
+		last = put(t, l, leaf)
+		if len(l.blobs) > 9 || len(l.older) > 9 {
+			t.Fatalf("%d and %d blobs in memory", len(l.blobs), len(l.older))
+		}
+	}
+	if last.Log < 10 {
+		t.Fatalf("still in log %d", last.Log)
+	}
+	for number := uint64(1); number <= last.Log; number++ {
+		have := map[wire.Hash]bool{}
+		for e, err := range l.Leaves(Position{Log: number}, 1000) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, h := range e.Leaf.Attributes {
+				have[h] = true
+			}
+		}
+		if err := l.read(Position{Log: number}, func(kind entryKind, _ uint64, body []byte) error {
+			if kind == entryBlob {
+				delete(have, sha256.Sum256(body))
+			}
+			return nil
+		}); err != nil || len(have) > 0 {
+			t.Errorf("log %d names %d blobs that it hasn't, %v", number, len(have), err)
+		}
 	}
 }
