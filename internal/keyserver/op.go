@@ -80,6 +80,7 @@ type Use struct {
 	Scheme    string    // of signatures and public-key encryption; "" = the algorithm's default
 	Prehashed bool      // Input is the SHA-256 digest of what is signed
 	Route     string
+	Reason    string            // the caller's own words, at most 1,024 bytes
 	Asked     map[string]string // what the caller's protocol says about the request, as the policy schema names it
 }
 

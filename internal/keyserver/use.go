@@ -104,7 +104,7 @@ func (c *Core) decideUses(ctx context.Context, caller *authn.Caller, uses []aske
 	}
 	tickets := make([]audit.Ticket, 0, len(uses))
 	for i, u := range uses {
-		a := rules.Ask{Now: c.Now(), Route: u.op.Route, Asked: u.op.Asked, Native: u.op.Operation == "hand-over"}
+		a := rules.Ask{Now: c.Now(), Reason: u.op.Reason, Route: u.op.Route, Asked: u.op.Asked, Native: u.op.Operation == "hand-over"}
 		r := f.Rule(set, a, u.item, f.Keys[i])
 		c.policyErrors(r.Errors)
 		leaf := f.Leaf(set, a, u.item, r)
