@@ -42,7 +42,7 @@ func (h Host) test() *cobra.Command {
 	flags := cmd.Flags()
 	f.connect = h.Access(flags)
 	h.originFlag(flags, &f.origin)
-	flags.StringVar(&f.at, "address", "", "HOST:PORT to connect to, whatever --doors says")
+	flags.StringVar(&f.at, "address", "", "HOST:PORT to connect to, whatever --public says")
 	flags.StringVar(&f.ca, "ca", "", "PEM file of the roots to trust (default: those of this machine)")
 	flags.StringVar(&f.key, "key", "", "key to try, by the name that the foreign service uses")
 	flags.StringVar(&f.credential, "credential", "", "file with a live credential")
@@ -123,7 +123,7 @@ func advice(checks []gateway.Check) string {
 			return "without a public certificate the port's own CA is pki/doors-ca.pem in the server's directory: --ca doors-ca.pem"
 		}
 		if errors.Is(c.Err, syscall.ECONNREFUSED) {
-			return "is listen set under [doors] in the server's claviger.toml? --doors https://HOST:PORT says where the port is"
+			return "is listen set under [doors] in the server's claviger.toml? --public https://HOST:PORT says where the port is"
 		}
 	}
 	return ""
