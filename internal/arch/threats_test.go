@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-const lastThreat = 88
+const lastThreat = 91
 
 var (
 	threatRow   = regexp.MustCompile(`(?m)^\| (T-\d\d) \| [^|]+ \| ([^|]+) \| ([^|]*)\|$`)

@@ -31,9 +31,9 @@
 //
 // Whoever reaches the port is a stranger: connections, headers, bodies, their
 // memory and their time are bounded before a credential is looked at, and requests
-// of each endpoint besides (T-56, T-62). Client certificates are demanded in the
+// of each endpoint besides (T-90). Client certificates are demanded in the
 // handshake under the Host of an endpoint that wants them, and asked about again
-// per request, so that no other Host or path leads around them. Errors say what
+// per request, so that no other Host or path leads around them (T-89). Errors say what
 // the caller did wrong and nothing else; logs have no body, and no header but the
 // length. While the server is sealed, doors that were open say so and nothing more.
 package gateway
