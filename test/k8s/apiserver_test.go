@@ -106,12 +106,17 @@ func TestKubeAPIServer(t *testing.T) {
 	c.await("it says that the key is disabled", unwell)
 	reads("with the seed that it remembers", "one")
 	// It coasts for three minutes from when it last heard the key's name.
+	written := 0
 	c.await("it writes no more", func() error {
-		if err := c.rewrite("two", canary); err != nil {
+		written++
+		if err := c.rewrite("two", fmt.Sprint(canary, written)); err != nil {
 			return nil
 		}
 		return errors.New("a Secret was written with a disabled key")
 	})
+	if err := unwell(); err != nil {
+		t.Error(err) // it doesn't write for another reason
+	}
 	c.restart()
 	c.await("it says so after a restart", unwell)
 	for _, name := range []string{"one", "two"} {
