@@ -94,6 +94,9 @@ func TestPanic(t *testing.T) {
 			t.Errorf("%s: %s", path, got)
 		}
 	}
+	if got := ask(r, c, "localhost", "/door/wait"); got != "418 too-slow\n" {
+		t.Errorf("a handler that waits: %s", got)
+	}
 	if got := ask(r, c, "localhost", "/door/where"); !strings.HasPrefix(got, "200 ") {
 		t.Error(got)
 	}

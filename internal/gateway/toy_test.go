@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"claviger/internal/authority"
 	"claviger/internal/gateway"
@@ -25,6 +26,10 @@ func (d toy) Routes() []gateway.Route {
 	return []gateway.Route{
 		{Name: "echo", Method: "POST", Path: "/echo/{what}", Limit: 4 << 10, Handle: d.echo},
 		{Name: "where", Method: "GET", Path: "/where", Handle: d.where},
+		{Name: "wait", Method: "GET", Path: "/wait", Deadline: 50 * time.Millisecond, Handle: func(ctx context.Context, _ *gateway.Request) (*gateway.Response, error) {
+			<-ctx.Done()
+			return nil, errors.New("what it waited for did not come")
+		}},
 		{Name: "own", Method: "GET", Path: "/own", Handle: func(context.Context, *gateway.Request) (*gateway.Response, error) {
 			return nil, errors.New("the door's own words")
 		}},
