@@ -37,7 +37,7 @@ func guide(s gateway.Site, secrets []gateway.Secret) string {
 		at = transit.DefaultMount
 	}
 	fmt.Fprintf(&b, `
-A user without a login gets a token: claviger endpoint rotate %[1]s --subject NAME.
+A user without a login gets a token: claviger endpoint add vault %[1]s --subject NAME --credential-out FILE.
 The key NAME of %[2]s/ is the domain's key %[3]sNAME. Permit its use in the policy:
 
   permit (principal == Subject::"%[1]s:%[4]s",
