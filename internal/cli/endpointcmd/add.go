@@ -228,7 +228,10 @@ type Made struct {
 func (m Made) Print(p Printer) {
 	for _, c := range m.Credentials {
 		pairs := []string{"credential", c.ID, "secret", c.Secret}
-		if c.Secret == "" {
+		switch {
+		case c.Secret == "" && m.File == "":
+			pairs[3] = "none that anybody is told"
+		case c.Secret == "":
 			pairs[3] = "in " + m.File
 		}
 		if c.Subject != "" {
