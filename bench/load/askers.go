@@ -139,6 +139,9 @@ func (c *client) ask(ctx context.Context) error {
 	}
 	maps.Copy(req.Header, c.target.Header)
 	req.Header.Set("Content-Type", c.target.ContentType)
+	if c.target.Sign != nil {
+		c.target.Sign(req, c.target.Body)
+	}
 	answer, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ type domain struct {
 	profile string // of the workload
 	key     string
 	address string
+	doors   string
 	ended   chan error
 }
 
@@ -45,15 +46,15 @@ func (b *bench) newDomain(ctx context.Context, pin string) (*domain, error) {
 		return nil, err
 	}
 	d := &domain{b: b, home: home, key: "payments/cards", ended: make(chan error, 1)}
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
-	d.address = ports[0]
+	d.address, d.doors = ports[0], ports[2]
 	if err := os.WriteFile(filepath.Join(home, "pass"), []byte("a passphrase that protects nothing\n"), 0o600); err != nil {
 		return nil, err
 	}
-	if err := d.do(ctx, "init", "--dir", "server", "--as", "alice", "--root-passphrase-file", "pass", "--passphrase-file", "pass", "--listen", ports[0], "--metrics", ports[1]); err != nil {
+	if err := d.do(ctx, "init", "--dir", "server", "--as", "alice", "--root-passphrase-file", "pass", "--passphrase-file", "pass", "--listen", ports[0], "--metrics", ports[1], "--doors", ports[2]); err != nil {
 		return nil, err
 	}
 	if err := d.start(ctx, pin); err != nil {

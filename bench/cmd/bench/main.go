@@ -58,7 +58,7 @@ var groups = []struct {
 	name string
 	run  func(*bench, context.Context) error
 }{
-	{"files", (*bench).files}, {"memory", (*bench).memory}, {"server", (*bench).server}, {"release", (*bench).release},
+	{"files", (*bench).files}, {"memory", (*bench).memory}, {"server", (*bench).server}, {"release", (*bench).release}, {"doors", (*bench).doors},
 }
 
 func main() {
@@ -85,7 +85,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.write, "write", "", "directory of performance.md and performance.svg, to write there")
 	flag.Int64Var(&o.size, "size", 1<<30, "size of the file, in bytes")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, of which the tables have the medians")
-	flag.StringVar(&o.only, "only", "", "some of files,memory,server,release (default: all)")
+	flag.StringVar(&o.only, "only", "", "some of files,memory,server,release,doors (default: all)")
 	flag.BoolVar(&o.big, "big", false, "random reads in a file of 10 GiB")
 	flag.Func("server", "NAME=PROGRAM: another key server; can be given again", func(s string) error {
 		o.servers = append(o.servers, s)

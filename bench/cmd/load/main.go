@@ -22,6 +22,8 @@ import (
 
 	"claviger/bench/load"
 	"claviger/bench/proc"
+	"claviger/internal/authn/sigv4"
+	"claviger/internal/secret"
 )
 
 func main() {
@@ -69,6 +71,7 @@ func run() error {
 		t.Header.Add(name, strings.TrimSpace(value))
 		return nil
 	})
+	sign := flag.String("sigv4", "", "credential file of an XKS endpoint that signs each request")
 	flag.Parse()
 	var err error
 	if t.Body, err = os.ReadFile(*body); *body != "" && err != nil {
@@ -84,11 +87,34 @@ func run() error {
 		}
 		t.TLS.Certificates = []tls.Certificate{pair}
 	}
+	if *sign != "" {
+		if t.Sign, err = signer(*sign); err != nil {
+			return err
+		}
+	}
 	o, err := measure(t, p, *pid)
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(o)
+}
+
+// signer signs as AWS KMS does, with the first credential of a file that
+// `claviger endpoint add --credential-out` wrote.
+func signer(path string) (func(*http.Request, []byte), error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var file struct {
+		Credentials []struct{ ID, Secret string }
+	}
+	if err := json.Unmarshal(data, &file); err != nil || len(file.Credentials) == 0 {
+		return nil, fmt.Errorf("read %s: no credential in it: %w", path, err)
+	}
+	c := file.Credentials[0]
+	s := sigv4.Signer{ID: c.ID, Secret: secret.Take([]byte(c.Secret)), Region: "eu-central-1", Service: "kms-xks-proxy"}
+	return func(r *http.Request, body []byte) { s.Sign(r, body, time.Now()) }, nil
 }
 
 func measure(t load.Target, p load.Plan, pid int) (*output, error) {
