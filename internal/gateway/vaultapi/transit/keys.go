@@ -229,7 +229,7 @@ func (m *Mount) create(ctx context.Context, c *call.Call) (*call.Reply, error) {
 	case err != nil:
 		return nil, err
 	case s.Rotate.Value != 0:
-		return nil, call.Bad("auto_rotate_period can't be set here: a key's rotation is for people (claviger key settings)")
+		return nil, call.Bad("auto_rotate_period can't be set here: a key's rotation is for people (claviger key set)")
 	case s.Derived.Set && s.Derived.Value != derived:
 		return nil, call.Bad("derived is said by the endpoint's setting " + OptionDerived + ", by name, not by whoever makes a key")
 	case derived && !kind.derive:
@@ -343,7 +343,7 @@ func (m *Mount) config(ctx context.Context, c *call.Call) (*call.Reply, error) {
 	case uint64(s.MinDecryption.Value) > oldest(key):
 		return nil, call.Bad("min_decryption_version can't be raised here: people end a version (claviger key destroy)")
 	case s.Rotate.Set && s.Rotate.Value != key.Rotation:
-		return nil, call.Bad("auto_rotate_period can't be set here: a key's rotation is for people (claviger key settings)")
+		return nil, call.Bad("auto_rotate_period can't be set here: a key's rotation is for people (claviger key set)")
 	case s.MinEncryption.Value > 0:
 		warnings = append(warnings, "the newest version encrypts in any case: min_encryption_version is not kept")
 	}
