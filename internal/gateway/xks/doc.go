@@ -24,8 +24,7 @@
 // # Threats
 //
 // Whoever has a credential is KMS to this door, and may name any principal.
-// A request that is seen on the way can be sent again for five minutes with its
-// own result; TLS, and a client certificate where one is demanded, stand against
-// that. Ciphertexts that were changed in any byte, metadata included, and other
+// A signature that somebody kept works no second time here (package sigv4); TLS, and
+// a client certificate where one is demanded, stand against who sees it. Ciphertexts that were changed in any byte, metadata included, and other
 // additional data, are one error.
 package xks
