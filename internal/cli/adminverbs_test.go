@@ -65,6 +65,9 @@ func TestKeysPoliciesAndClients(t *testing.T) {
 	d.fails(ExitUsage, "is not NAME=VALUE", "alice", "policy", "explain", "app1", "decrypt", "payments/cards", "--asked", "kmsOperation")
 	wantIn(t, "explain", d.ok("alice", "policy", "explain", "app1", "decrypt", "payments/cards", "--proved", "account=1"), "no attribute is called")
 	wantIn(t, "who-can", d.ok("alice", "policy", "who-can", "decrypt", "payments/cards"), "app1")
+	wantIn(t, "who-can of a secret", d.ok("alice", "policy", "who-can", "secret:read", "payments/cards/db", "--json"), `"key":"payments/cards/db"`)
+	wantIn(t, "explain of a secret", d.ok("alice", "policy", "explain", "app1", "secret:read", "payments/cards/db"), "app1 may not secret:read with payments/cards/db")
+	d.fails(ExitNotFound, "no key backs a secret", "alice", "policy", "explain", "app1", "secret:read", "nowhere/db")
 	wantIn(t, "show", d.ok("alice", "policy", "show"), `@id("allow-app1:payments/cards")`)
 
 	d.lockOut(t)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"claviger/internal/admin"
+	"claviger/internal/admin/asked"
 	"claviger/internal/policy"
 )
 
@@ -111,8 +112,8 @@ func (r whoCanResult) human(p *printer) {
 func newPolicyWhoCanCommand(e *env) *cobra.Command {
 	var a access
 	cmd := &cobra.Command{
-		Use:   "who-can OPERATION KEY",
-		Short: "List the clients that may use a key",
+		Use:   "who-can OPERATION KEY|SECRET",
+		Short: "List the clients that may use a key or a secret",
 		Long: "Ask the policy set for every client that the log knows, and for the subjects of endpoints.\n" +
 			"A client that never enrolled is not listed, nor is one whose name an outside CA gives.\n" +
 			"ENDPOINT:* stands for a subject that no credential names and of whom nothing is proved:\n" +
@@ -138,7 +139,7 @@ func newPolicyWhoCanCommand(e *env) *cobra.Command {
 
 func whoCan(s *admin.Session, operation, name string) (whoCanResult, error) {
 	st := s.State()
-	key, err := admin.KeyNamed(st, name)
+	resource, _, err := asked.About(st, operation, name)
 	if err != nil {
 		return whoCanResult{}, err
 	}
@@ -146,7 +147,6 @@ func whoCan(s *admin.Session, operation, name string) (whoCanResult, error) {
 	if err != nil {
 		return whoCanResult{}, err
 	}
-	resource := admin.UseRequest(policy.Principal{}, operation, key).Resource
 	r := whoCanResult{Operation: operation, Key: name, Clients: []whoCanRow{}}
 	for _, a := range set.WhoCan(operation, resource, admin.Candidates(st)) {
 		if len(a.Errors) > 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"claviger/internal/admin"
+	"claviger/internal/admin/asked"
 	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
@@ -104,13 +105,14 @@ func newPolicyExplainCommand(e *env) *cobra.Command {
 	var partition, reason, route string
 	var proved, asked []string
 	cmd := &cobra.Command{
-		Use:   "explain CLIENT OPERATION KEY",
-		Short: "Say why a client may or may not use a key",
-		Long: "Say why a client, or ENDPOINT:NAME, may or may not use a key. Of a subject of an endpoint,\n" +
+		Use:   "explain CLIENT OPERATION KEY|SECRET",
+		Short: "Say why a client may or may not use a key or a secret",
+		Long: "Say why a client, or ENDPOINT:NAME, may or may not use a key or a secret. Of a subject of an endpoint,\n" +
 			"name what its credential would prove and what the door would say of the request: the\n" +
 			"attributes of Subject and of context in docs/policy.md.",
 		Example: "  claviger policy explain app1 decrypt payments/cards\n" +
-			"  claviger policy explain xks-prod:arn:aws:iam::123456789012:user/Alice decrypt storage/buckets --proved account=123456789012",
+			"  claviger policy explain xks-prod:arn:aws:iam::123456789012:user/Alice decrypt storage/buckets --proved account=123456789012\n" +
+			"  claviger policy explain vault:token:ci secret:read secrets/app/billing/db --route vault",
 		Args: cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := e.connect(cmd.Context(), a)
@@ -195,7 +197,7 @@ func explain(s *admin.Session, q explainQuestion) (explainResult, error) {
 	if !slices.Contains(policy.Actions(), q.operation) {
 		return explainResult{}, usagef("%q is no operation: one of %s", q.operation, strings.Join(policy.Actions(), ", "))
 	}
-	key, err := admin.KeyNamed(st, q.key)
+	resource, key, err := asked.About(st, q.operation, q.key)
 	if err != nil {
 		return explainResult{}, err
 	}
@@ -207,11 +209,9 @@ func explain(s *admin.Session, q explainQuestion) (explainResult, error) {
 	if err != nil {
 		return explainResult{}, err
 	}
-	req := admin.UseRequest(who, q.operation, key)
-	req.Context = q.context
-	x := set.Explain(req)
+	x := set.Explain(policy.Request{Principal: who, Action: q.operation, Resource: resource, Context: q.context})
 	r := explainResult{
-		Client: admin.ClientName(st, id), Operation: q.operation, Key: key.Name, Allowed: x.Decision.Allowed, Reason: x.Decision.Reason,
+		Client: admin.ClientName(st, id), Operation: q.operation, Key: resource.Name, Allowed: x.Decision.Allowed, Reason: x.Decision.Reason,
 		Policies: append([]string{}, x.Decision.Policies...), Near: []nearRow{}, Errors: x.Decision.Errors,
 	}
 	for _, n := range x.Near {

@@ -4,6 +4,7 @@ package asked
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 
@@ -85,5 +86,31 @@ func TestDecisionsOfSubjects(t *testing.T) {
 	}
 	if !slices.Equal(got, []bool{true, false, false, false}) {
 		t.Errorf("%v of %d", got, len(asked))
+	}
+}
+
+// TestAbout: a secret is decided on by its own name, and its key is the one that it
+// was written under or that its name begins with.
+func TestAbout(t *testing.T) {
+	d := authoritytest.New(t)
+	for i, name := range []string{"secrets", "secrets/app", "other"} {
+		d.Create(d.Log, wire.KeyID{byte(i + 1)}, name)
+		d.Version(wire.KeyID{byte(i + 1)}, 1)
+	}
+	d.Append(d.Log, authority.KindSecret, authority.SecretWritten{Name: "secrets/app/old", Revision: 1, Slot: wire.Sum("x"), Key: wire.KeyID{1}, Version: 1}, d.Server)
+	for _, c := range []struct{ operation, name, kind, key string }{
+		{"encrypt", "secrets/app", "Key", "secrets/app"}, {"encrypt", "secrets/app/db", "", ""},
+		{"secret:read", "secrets/app/db", "Secret", "secrets/app"}, {"secret:read", "secrets/app", "Secret", "secrets/app"},
+		{"secret:write", "secrets/x/y z", "Secret", "secrets"}, {"secret:read", "secrets/app/old", "Secret", "secrets"},
+		{"secret:read", "none/db", "", ""}, {"secret:read", "secrets//db", "", ""},
+	} {
+		d.Log.View(func(s *authority.State) {
+			r, key, err := About(s, c.operation, c.name)
+			if (err != nil) != (c.kind == "") || err != nil && !errors.Is(err, admin.ErrNotFound) {
+				t.Errorf("%s %s: %v", c.operation, c.name, err)
+			} else if err == nil && (r.Type != c.kind || r.Name != c.name || key.Name != c.key) {
+				t.Errorf("%s %s: %+v, key %s", c.operation, c.name, r, key.Name)
+			}
+		})
 	}
 }
