@@ -61,3 +61,36 @@ permit (principal, action, resource == Key::"a/k");`))
 		}
 	}
 }
+
+// TestSecretOfASubject: a door reaches the secrets of the keys that its endpoint may
+// touch, and no others: those are as what isn't there. Its claims decide too.
+func TestSecretOfASubject(t *testing.T) {
+	set := setOf(t, everything)
+	a := now()
+	a.Secret = "a/k/db"
+	for _, c := range []struct {
+		list    []string
+		reaches bool
+	}{{nil, true}, {[]string{"a/k"}, true}, {[]string{"a/"}, true}, {[]string{"a/k/"}, false}, {[]string{"b/"}, false}} {
+		f := subjectFacts(c.list...)
+		r := f.Secret(set, a, "secret:read", keyOf(wire.StateActive), 0, false)
+		absent := f.Secret(set, a, "secret:read", nil, 0, false)
+		if r.Allowed != c.reaches || absent.Allowed || !c.reaches && (r.Known || r.Reason != absent.Reason || r.Cause != absent.Cause) {
+			t.Errorf("%v: %+v, absent %+v", c.list, r, absent)
+		}
+		if len(r.Record) == 0 {
+			t.Errorf("%v: no record of what was proved", c.list)
+		}
+		f.endpoint.Disabled = true
+		if r := f.Secret(set, a, "secret:read", keyOf(wire.StateActive), 0, false); r.Allowed || r.Cause != CauseRevoked {
+			t.Errorf("%v: the endpoint is disabled: %+v", c.list, r)
+		}
+	}
+	claims := setOf(t, `permit (principal in Endpoint::"xks-prod", action == Action::"secret:read", resource in Folder::"a/k") when { principal has account && principal.account == "1" };`)
+	if r := subjectFacts().Secret(claims, a, "secret:read", keyOf(wire.StateActive), 0, false); !r.Allowed {
+		t.Errorf("what is proved: %+v", r)
+	}
+	if r := subjectFacts().Secret(claims, a, "secret:write", keyOf(wire.StateActive), 0, true); r.Allowed {
+		t.Errorf("writing: %+v", r)
+	}
+}
