@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-const lastThreat = 91
+const lastThreat = 94
 
 var (
 	threatRow   = regexp.MustCompile(`(?m)^\| (T-\d\d) \| [^|]+ \| ([^|]+) \| ([^|]*)\|$`)
