@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly GO_MIN=1.26
-readonly PACKAGES=(age gcc openssl spin strace) # each Debian package holds a program of its own name
+readonly PACKAGES=(age curl gcc openssl spin strace) # each Debian package holds a program of its own name
 readonly FIPS=(./envelope ./internal/wire ./internal/keyserver ./client)
 readonly STEPS=(go-version packages fmt vet staticcheck generated models cross gotest fips fuzz mutants)
 FUZZTIME=${FUZZTIME:-}      # per target; unset: FUZZBUDGET seconds shared by all, at most 3 each
