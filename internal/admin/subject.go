@@ -69,7 +69,11 @@ func Candidates(s *authority.State) []policy.Principal {
 			continue
 		}
 		for _, c := range e.Credentials {
-			if c.Subject != "" {
+			switch {
+			case c.Subject == "":
+			case e.Kind == "vault": // whose names say how somebody came in: token:NAME, approle:NAME
+				add(e.Name + ":" + c.Use + ":" + c.Subject)
+			default:
 				add(e.Name + ":" + c.Subject)
 			}
 		}

@@ -15,13 +15,19 @@ import (
 func withEndpoint(t *testing.T) *authority.State {
 	t.Helper()
 	_, alice, _ := two(t)
-	for kind, payload := range map[string]any{
-		authority.KindKeyCreate: keyCreate("storage/k"),
-		authority.KindEndpointSet: authority.EndpointSet{Endpoint: authority.Endpoint{
+	for _, change := range []struct {
+		kind    string
+		payload any
+	}{
+		{authority.KindKeyCreate, keyCreate("storage/k")},
+		{authority.KindEndpointSet, authority.EndpointSet{Endpoint: authority.Endpoint{
 			Name: "kes", Kind: "kes", Credentials: []authority.Credential{{ID: "a", Subject: "ci", Material: wire.Hash{1}}, {ID: "b", Subject: "ci", Material: wire.Hash{2}}},
-		}},
+		}}},
+		{authority.KindEndpointSet, authority.EndpointSet{Endpoint: authority.Endpoint{
+			Name: "vault", Kind: "vault", Credentials: []authority.Credential{{ID: "a", Use: "token", Subject: "ci", Material: wire.Hash{3}}, {ID: "b", Use: "token-key", Material: wire.Hash{4}}},
+		}}},
 	} {
-		if _, err := alice.Propose(t.Context(), kind, payload); err != nil {
+		if _, err := alice.Propose(t.Context(), change.kind, change.payload); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,7 +40,7 @@ func TestCandidates(t *testing.T) {
 	for _, p := range Candidates(st) {
 		names = append(names, p.Type+" "+p.ID)
 	}
-	if !slices.Equal(names, []string{"Subject kes:ci", "Subject kes:*"}) {
+	if !slices.Equal(names, []string{"Subject kes:ci", "Subject kes:*", "Subject vault:token:ci", "Subject vault:*"}) {
 		t.Errorf("%v", names)
 	}
 	for who, want := range map[string]string{"kes:ci": "kes:ci", "none:ci": "", "app1": "spiffe://" + st.Members.Genesis.Name + "/workload/app1", "kes:": "", "spiffe://a.example/workload/b": "spiffe://a.example/workload/b"} {
