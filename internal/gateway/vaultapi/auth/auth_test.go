@@ -60,6 +60,7 @@ func newWorld(t *testing.T) *world {
 	w.record.Options = []authority.Tag{
 		{Name: "role.app", Value: "approle;ttl=20m;max-ttl=2h"},
 		{Name: "role.deploy", Value: "jwt;claim.sub=repo:acme/*;claim.environment=prod;ttl=10m;policies=ops"},
+		{Name: "role.every", Value: "kubernetes;claim.sub=*"},
 		{Name: "role.pods", Value: "kubernetes;claim.namespace=shop;claim.namespace=pay;claim.service-account=web*"},
 	}
 	return w
@@ -198,28 +199,29 @@ func TestLogins(t *testing.T) {
 		who   string // "": refused
 		lease int64
 	}{
-		"approle":                     {"approle-login", map[string]any{"role_id": w.ids["app"], "secret_id": w.shown["app"]}, "vault:approle:app", 1200},
-		"approle, another secret":     {"approle-login", map[string]any{"role_id": w.ids["app"], "secret_id": w.shown["app"] + "x"}, "", 0},
-		"approle, no secret":          {"approle-login", map[string]any{"role_id": w.ids["app"]}, "", 0},
-		"a token's secret as approle": {"approle-login", map[string]any{"role_id": w.ids["ci"], "secret_id": w.shown["ci"]}, "", 0},
-		"jwt":                         {"jwt-login", github("deploy", nil), "vault:jwt:repo:acme/app", 600},
-		"jwt, the only role":          {"jwt-login", github("", nil), "vault:jwt:repo:acme/app", 600},
-		"jwt, another subject":        {"jwt-login", github("deploy", map[string]any{"sub": "repo:evil/app"}), "", 0},
-		"jwt, another claim":          {"jwt-login", github("deploy", map[string]any{"environment": "test"}), "", 0},
-		"jwt, a list with the claim":  {"jwt-login", github("deploy", map[string]any{"environment": []string{"test", "prod"}}), "vault:jwt:repo:acme/app", 600},
-		"jwt, no such claim":          {"jwt-login", github("deploy", map[string]any{"environment": nil}), "", 0},
-		"jwt, another audience":       {"jwt-login", github("deploy", map[string]any{"aud": "other"}), "", 0},
-		"jwt, another issuer":         {"jwt-login", github("deploy", map[string]any{"iss": "https://kubernetes.default"}), "", 0},
-		"jwt, ended":                  {"jwt-login", github("deploy", map[string]any{"exp": w.clock.Now().Add(-time.Hour).Unix()}), "", 0},
-		"jwt, no role":                {"jwt-login", github("none", nil), "", 0},
-		"jwt, a role of kubernetes":   {"jwt-login", github("pods", nil), "", 0},
-		"jwt, none":                   {"jwt-login", map[string]any{"role": "deploy"}, "", 0},
-		"kubernetes":                  {"kubernetes-login", pod("shop:web-1"), "vault:kubernetes:shop/web-1", 3600},
-		"kubernetes, another space":   {"kubernetes-login", pod("dev:web-1"), "", 0},
-		"kubernetes, another account": {"kubernetes-login", pod("shop:db"), "", 0},
-		"kubernetes, a third part":    {"kubernetes-login", pod("shop:web:x"), "", 0},
-		"kubernetes, no account":      {"kubernetes-login", pod("shop"), "", 0},
-		"cert without a certificate":  {"cert-login", map[string]any{}, "", 0},
+		"approle":                      {"approle-login", map[string]any{"role_id": w.ids["app"], "secret_id": w.shown["app"]}, "vault:approle:app", 1200},
+		"approle, another secret":      {"approle-login", map[string]any{"role_id": w.ids["app"], "secret_id": w.shown["app"] + "x"}, "", 0},
+		"approle, no secret":           {"approle-login", map[string]any{"role_id": w.ids["app"]}, "", 0},
+		"a token's secret as approle":  {"approle-login", map[string]any{"role_id": w.ids["ci"], "secret_id": w.shown["ci"]}, "", 0},
+		"jwt":                          {"jwt-login", github("deploy", nil), "vault:jwt:repo:acme/app", 600},
+		"jwt, the only role":           {"jwt-login", github("", nil), "vault:jwt:repo:acme/app", 600},
+		"jwt, another subject":         {"jwt-login", github("deploy", map[string]any{"sub": "repo:evil/app"}), "", 0},
+		"jwt, another claim":           {"jwt-login", github("deploy", map[string]any{"environment": "test"}), "", 0},
+		"jwt, a list with the claim":   {"jwt-login", github("deploy", map[string]any{"environment": []string{"test", "prod"}}), "vault:jwt:repo:acme/app", 600},
+		"jwt, no such claim":           {"jwt-login", github("deploy", map[string]any{"environment": nil}), "", 0},
+		"jwt, another audience":        {"jwt-login", github("deploy", map[string]any{"aud": "other"}), "", 0},
+		"jwt, another issuer":          {"jwt-login", github("deploy", map[string]any{"iss": "https://kubernetes.default"}), "", 0},
+		"jwt, ended":                   {"jwt-login", github("deploy", map[string]any{"exp": w.clock.Now().Add(-time.Hour).Unix()}), "", 0},
+		"jwt, no role":                 {"jwt-login", github("none", nil), "", 0},
+		"jwt, a role of kubernetes":    {"jwt-login", github("pods", nil), "", 0},
+		"jwt, a broad role of another": {"jwt-login", github("every", nil), "", 0},
+		"jwt, none":                    {"jwt-login", map[string]any{"role": "deploy"}, "", 0},
+		"kubernetes":                   {"kubernetes-login", pod("shop:web-1"), "vault:kubernetes:shop/web-1", 3600},
+		"kubernetes, another space":    {"kubernetes-login", pod("dev:web-1"), "", 0},
+		"kubernetes, another account":  {"kubernetes-login", pod("shop:db"), "", 0},
+		"kubernetes, a third part":     {"kubernetes-login", pod("shop:web:x"), "", 0},
+		"kubernetes, no account":       {"kubernetes-login", pod("shop"), "", 0},
+		"cert without a certificate":   {"cert-login", map[string]any{}, "", 0},
 	} {
 		reply, err := w.ask(a, tc.route, "", tc.body)
 		if tc.who == "" {
@@ -423,7 +425,7 @@ func TestRecords(t *testing.T) {
 		"a role with another":       role1("jwt;claim.sub=x;y=z"),
 		"a role longer than it may": role1("jwt;claim.sub=x;ttl=2h;max-ttl=1h"),
 		"a role for a second":       role1("jwt;claim.sub=x;ttl=1s"),
-		"an approle of another":     role1("jwt;claim.sub=x"),
+		"an approle of another":     option("role.app", "jwt;claim.sub=x"),
 		"a ttl that is none":        option("token.ttl", "soon"),
 		"a ttl beyond its maximum":  option("token.ttl", "200h"),
 	} {
@@ -438,7 +440,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-func role1(value string) func(*authority.Endpoint) { return option("role.app", value) }
+func role1(value string) func(*authority.Endpoint) { return option("role.deploy", value) }
 
 func option(name, value string) func(*authority.Endpoint) {
 	return func(e *authority.Endpoint) {

@@ -29,7 +29,7 @@ func (a *Auth) admit(ctx context.Context, roleName string, r role, want bearer.T
 	if err != nil {
 		return nil, err
 	}
-	return a.grant(t, map[string]string{"role": roleName}), nil
+	return a.grant(t, t.Made.Issued, map[string]string{"role": roleName}), nil
 }
 
 // roleOf finds a role of a method; the only one there is where none is named.

@@ -61,11 +61,11 @@ type granted struct {
 	Uses      int               `json:"num_uses"`
 }
 
-func (a *Auth) grant(t *Token, metadata map[string]string) *call.Reply {
-	left := t.Made.Expires.Sub(a.site.Clock.Now())
+// grant answers with a token that holds for so long from since on.
+func (a *Auth) grant(t *Token, since time.Time, metadata map[string]string) *call.Reply {
 	return &call.Reply{Secret: true, Auth: granted{
 		Text: t.Text, Accessor: t.Made.ID.String(), Policies: t.Made.Policies, Token: t.Made.Policies, Metadata: metadata,
-		Lease: int64(left.Round(time.Second) / time.Second), Renewable: t.Made.Renewable(), Type: "service", Orphan: len(t.Made.Ancestors) == 0,
+		Lease: int64(t.Made.Expires.Sub(since) / time.Second), Renewable: t.Made.Renewable(), Type: "service", Orphan: len(t.Made.Ancestors) == 0,
 	}}
 }
 
@@ -219,7 +219,8 @@ func (a *Auth) prolong(ctx context.Context, c *call.Call, t *Token, increment ca
 	if increment.Value > 0 {
 		by = min(increment.Value, longestTTL)
 	}
-	if ends := a.site.Clock.Now().Add(by).Truncate(time.Second); ends.After(m.Expires) {
+	now := a.site.Clock.Now().Truncate(time.Second)
+	if ends := now.Add(by); ends.After(m.Expires) {
 		m.Expires = ends
 	}
 	if m.Expires.After(m.MaxExpires) {
@@ -228,7 +229,7 @@ func (a *Auth) prolong(ctx context.Context, c *call.Call, t *Token, increment ca
 	if err := a.record(ctx, c.Caller, tokenbook.Renew, m.ID, m.Expires); err != nil {
 		return nil, err
 	}
-	return a.grant(&Token{Made: &m, Text: t.Text, Caller: t.Caller}, nil), nil
+	return a.grant(&Token{Made: &m, Text: t.Text, Caller: t.Caller}, now, nil), nil
 }
 
 func (a *Auth) revokeSelf(ctx context.Context, c *call.Call) (*call.Reply, error) {
@@ -345,7 +346,7 @@ func (a *Auth) create(ctx context.Context, c *call.Call) (*call.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.grant(t, nil), nil
+	return a.grant(t, t.Made.Issued, nil), nil
 }
 
 func earlier(a, b time.Time) time.Time {
