@@ -3,10 +3,17 @@
 package keyserver_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
+	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/clock"
+	"claviger/internal/hierarchy"
 	"claviger/internal/keyserver"
 	"claviger/internal/keyserver/keyservertest"
 	"claviger/internal/keyserver/secretwork"
@@ -62,3 +69,79 @@ func TestSecretsThroughTheChokePoint(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// meanwhile does something at the first byte of what is written.
+type meanwhile struct {
+	bytes.Buffer
+	do func()
+}
+
+func (m *meanwhile) Write(p []byte) (int, error) {
+	if m.do != nil {
+		m.do()
+		m.do = nil
+	}
+	return m.Buffer.Write(p)
+}
+
+// TestBackupWhileSecretsChange: a backup has every document that the log named while
+// it was made, although the secret is changed again and again.
+func TestBackupWhileSecretsChange(t *testing.T) {
+	r := keyservertest.New(t)
+	r.CreateKey("secrets/app", "aes256")
+	r.Allow(`permit (principal, action in [Action::"secret:read", Action::"secret:write"], resource);`)
+	app := r.Enroll("app1")
+	put := func(data string) {
+		if _, err := r.Ask(app, &keyserver.Secret{Ask: secretwork.Ask{Operation: secretwork.Put, Key: "secrets/app", Path: "db", Data: []byte(data), Route: "vault"}}); err != nil {
+			t.Error(err)
+		}
+	}
+	put(`{"n":0}`)
+	out := &meanwhile{do: func() {
+		for i := range 5 {
+			put(fmt.Sprintf(`{"n":%d}`, i+1))
+		}
+	}}
+	signed, session, err := authn.ParseAuthorization(r.Authorization("POST", "/v1/admin/backup", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = r.Server.With(t.Context(), func(ctx context.Context, c *keyserver.Core) error {
+		trust, err := c.Trust()
+		if err != nil {
+			return err
+		}
+		caller, err := authn.NewAdminVerifier(r.Founded.Domain, r.Desc.TLS, clock.System()).Verify(c.Members(), trust.Revocations, authn.AdminRequest{
+			Signed: signed, Session: session, Method: "POST", Target: "/v1/admin/backup",
+		})
+		if err == nil {
+			_, err = c.Do(ctx, caller, &keyserver.MakeBackup{To: out})
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := hierarchy.ReadBackup(&out.Buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := r.Open()
+	defer root.Wipe()
+	if err := b.Unlock(root); err != nil {
+		t.Fatal(err)
+	}
+	defer b.Wipe()
+	n := 0
+	for item, err := range b.Items() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if item.Slot != nil && strings.HasPrefix(item.Slot.Key, "secret/") {
+			n++
+		}
+	}
+	if n != 6 {
+		t.Errorf("%d slots of a secret that had 6 documents since the backup began", n)
+	}
+}
