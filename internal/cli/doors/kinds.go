@@ -5,6 +5,7 @@ package doors
 import (
 	"claviger/internal/gateway"
 	"claviger/internal/gateway/dke"
+	"claviger/internal/gateway/kacls"
 	"claviger/internal/gateway/kes"
 	"claviger/internal/gateway/salesforce"
 	"claviger/internal/gateway/vaultapi"
@@ -13,5 +14,5 @@ import (
 
 // Kinds are the kinds of endpoint that this program knows.
 func Kinds() gateway.Kinds {
-	return gateway.Kinds{xks.Kind(), vaultapi.Kind(), dke.Kind(), salesforce.Kind(), kes.Kind()}
+	return gateway.Kinds{xks.Kind(), vaultapi.Kind(), kacls.Kind(), dke.Kind(), salesforce.Kind(), kes.Kind()}
 }
