@@ -72,7 +72,6 @@ func TestPageOfAnother(t *testing.T) {
 		if err := s.Put(t.Context(), prefix+"vault", version, value); err != nil {
 			t.Fatal(err)
 		}
-		version++
 		if p, err := b.Read(t.Context(), "vault"); !errors.Is(err, ErrStore) || p != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -134,7 +134,6 @@ type result struct {
 	signature  string
 	hmac       string
 	valid      *bool
-	reference  string
 }
 
 // answer writes what became of each item: as they are without a batch, in a batch's
