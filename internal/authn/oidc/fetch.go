@@ -105,6 +105,16 @@ func mayFetch(address string) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && loopback
 }
 
+// local reports whether an address is of this machine, in any spelling.
+func local(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip, name := net.ParseIP(u.Hostname()), strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
+}
+
 // freshness reads the max-age of a Cache-Control header.
 func freshness(header string) time.Duration {
 	for part := range strings.SplitSeq(header, ",") {
@@ -135,7 +145,12 @@ func (f *fetcher) discover(ctx context.Context, issuer string) (string, error) {
 	if said != issuer {
 		return "", errors.New("it describes another issuer")
 	}
-	return o.text("jwks_uri")
+	address, err := o.text("jwks_uri")
+	// Security: an issuer elsewhere has us ask nothing of this machine (T-79).
+	if err == nil && !local(issuer) && local(address) {
+		return "", errors.New("its key set is said to be on this machine")
+	}
+	return address, err
 }
 
 // set fetches a key set.

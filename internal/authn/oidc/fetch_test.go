@@ -5,9 +5,12 @@ package oidc
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -213,13 +216,51 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
+// through sends every request to one server, whatever its address says.
+type through struct{ to *httptest.Server }
+
+func (t through) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	to, err := url.Parse(t.to.URL)
+	if err != nil {
+		return nil, err
+	}
+	r.URL.Scheme, r.URL.Host = to.Scheme, to.Host
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestDiscoveryLeadsHere: an issuer elsewhere can't have the server ask this machine.
+func TestDiscoveryLeadsHere(t *testing.T) {
+	p := newProvider(t)
+	const issuer = "https://id.example"
+	said := ""
+	lying := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/.well-known/openid-configuration" {
+			json.NewEncoder(w).Encode(map[string]any{"issuer": issuer, "jwks_uri": said})
+			return
+		}
+		p.fetched.Add(1)
+		w.Write(p.set())
+	}))
+	t.Cleanup(lying.Close)
+	for _, said = range []string{p.URL + "/jwks", "http://localhost:1/jwks", "https://localhost:1/jwks", "https://LOCALHOST./jwks", "https://[::1]/jwks", "https://0.0.0.0/jwks", "https://keys.example/jwks"} {
+		before := p.fetched.Load()
+		v := New(Options{Clock: clock.NewManual(began()), Issuers: []Issuer{{URL: issuer, Audience: "claviger", Use: "login"}}, Transport: through{lying}})
+		_, err := v.Verify(t.Context(), "login", p.sign(t, es256, "ec", without(p.claims(), map[string]any{"iss": issuer})))
+		v.settled()
+		if good := said == "https://keys.example/jwks"; good != (err == nil) || good != (p.fetched.Load() > before) {
+			t.Errorf("%s: %v, %d fetches", said, err, p.fetched.Load()-before)
+		}
+	}
+}
+
 // TestAddresses: key sets come over https, or from this machine.
 func TestAddresses(t *testing.T) {
 	for address, may := range map[string]bool{
 		"https://id.example/jwks": true, "https://id.example:8443/jwks?x=1": true, "http://127.0.0.1:8080/jwks": true, "http://[::1]/jwks": true, "http://localhost/jwks": true,
 		"http://id.example/jwks": false, "http://127.0.0.1.example/jwks": false, "http://localhost.example/": false, "http://10.0.0.1/jwks": false,
 		"https://user@id.example/jwks": false, "https://user:pw@id.example/jwks": false, "https:id.example": false, "file:///etc/passwd": false, "ftp://127.0.0.1/": false,
-		"https://": false, "": false, "//id.example/jwks": false, "https://id.example/#x": false,
+		"http://0.0.0.0/jwks": false, "https://": false, "": false, "//id.example/jwks": false, "https://id.example/#x": false,
 	} {
 		if got := mayFetch(address); got != may {
 			t.Errorf("%q: %v", address, got)
