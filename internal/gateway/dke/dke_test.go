@@ -228,6 +228,19 @@ func TestWho(t *testing.T) {
 	}
 }
 
+// TestNamesDontMeet: one spelling of a name is one user, in whatever case, and no
+// other letter turns into one of somebody else's.
+func TestNamesDontMeet(t *testing.T) {
+	if got := lower("Alice.K@EXAMPLE.com"); got != "alice.k@example.com" {
+		t.Error(got)
+	}
+	for _, other := range []string{"alice.\u212a@example.com", "al\u0130ce.k@example.com"} { // Kelvin sign, dotted I
+		if lower(other) == "alice.k@example.com" {
+			t.Errorf("%q reads as somebody else", other)
+		}
+	}
+}
+
 func TestProbe(t *testing.T) {
 	_, r := serve(t, everything)
 	target := gateway.ProbeTarget{
@@ -254,9 +267,13 @@ func TestCheck(t *testing.T) {
 		t.Error(err)
 	}
 	for name, change := range map[string]func(*authority.Endpoint){
-		"no issuer": func(e *authority.Endpoint) { e.Issuers = nil }, "credential": func(e *authority.Endpoint) { e.Credentials = make([]authority.Credential, 1) },
-		"url":   func(e *authority.Endpoint) { e.Options = []authority.Tag{gatewaytest.Tag(optionURL, "http://x")} },
-		"cache": func(e *authority.Endpoint) { e.Options = []authority.Tag{gatewaytest.Tag(optionCache, "1 day")} },
+		"no issuer": func(e *authority.Endpoint) { e.Issuers = nil },
+		"two issuers": func(e *authority.Endpoint) {
+			e.Issuers = append(e.Issuers[:1:1], authority.Issuer{URL: "https://sts.windows.net/partner/"})
+		},
+		"credential": func(e *authority.Endpoint) { e.Credentials = make([]authority.Credential, 1) },
+		"url":        func(e *authority.Endpoint) { e.Options = []authority.Tag{gatewaytest.Tag(optionURL, "http://x")} },
+		"cache":      func(e *authority.Endpoint) { e.Options = []authority.Tag{gatewaytest.Tag(optionCache, "1 day")} },
 	} {
 		e := good
 		change(&e)

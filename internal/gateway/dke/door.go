@@ -207,10 +207,22 @@ func (d *door) nameOf(c *oidc.Claims) (string, error) {
 			return "", err
 		}
 		if text != "" {
-			return strings.ToLower(text), nil
+			return lower(text), nil
 		}
 	}
 	return "", invalid("the token names nobody: it has none of the claims " + claims)
+}
+
+// lower is a name in lower case. Security: of ASCII alone: there are letters beyond
+// it, such as the Kelvin sign, whose lower case is another user's letter (T-83).
+func lower(name string) string {
+	out := []byte(name)
+	for i, c := range out {
+		if c >= 'A' && c <= 'Z' {
+			out[i] = c + 'a' - 'A'
+		}
+	}
+	return string(out)
 }
 
 func answer(v any, secret bool) (*gateway.Response, error) {

@@ -40,6 +40,9 @@ func check(e *authority.Endpoint) error {
 	switch {
 	case len(e.Issuers) == 0:
 		return errors.New("a DKE endpoint has at least one issuer of tokens: --issuer https://sts.windows.net/TENANT/")
+	case len(e.Issuers) > 1:
+		// Security: each could mean another by the same name (T-93).
+		return errors.New("a DKE endpoint has one issuer of tokens: another tenant takes an endpoint of its own")
 	case len(e.Credentials) > 0:
 		return errors.New("a DKE endpoint has no credentials: its users have tokens")
 	}

@@ -39,6 +39,10 @@ func check(e *authority.Endpoint) error {
 	if len(e.Credentials) > 0 {
 		return errors.New("a Salesforce endpoint has no credentials: Salesforce has a token or a certificate")
 	}
+	if len(e.Issuers) > 1 {
+		// Security: each could mean another by the same name (T-93).
+		return errors.New("a Salesforce endpoint has one issuer of tokens: another org takes an endpoint of its own")
+	}
 	for _, i := range e.Issuers {
 		if i.Audience == "" {
 			return errors.New("an issuer of tokens needs an audience: --issuer ISS,audience=AUD")

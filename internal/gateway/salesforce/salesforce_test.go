@@ -343,6 +343,9 @@ func TestCheck(t *testing.T) {
 		"no signer": func(e *authority.Endpoint) { e.Options = nil }, "no audience": func(e *authority.Endpoint) {
 			e.Issuers = []authority.Issuer{{URL: issuer}}
 		},
+		"two issuers": func(e *authority.Endpoint) {
+			e.Issuers = append(e.Issuers[:1:1], authority.Issuer{URL: "https://other.my.salesforce.com", Audience: audience})
+		},
 		"replay": func(e *authority.Endpoint) { e.Options = append(e.Options[:2:2], gatewaytest.Tag(optionReplay, "on")) },
 	} {
 		e := good
