@@ -16,7 +16,7 @@ BENCHTIME ?= 200ms
 ONLY ?=
 PEERS ?=
 
-.PHONY: help build demo test test-k8s test-mariadb lint fuzz mutants bench bench-peers bench-big generate go-version
+.PHONY: help build demo test test-k8s lint fuzz mutants bench bench-peers bench-big generate go-version
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,9 +38,6 @@ test: ## everything CI checks; installs what it needs on Debian
 
 test-k8s: go-version ## a real kube-apiserver and etcd with the plugin; builds them, which takes minutes
 	go test -C test/k8s -count=1 -timeout 40m -v ./...
-
-test-mariadb: go-version ## MariaDB with its Vault plugin on secrets of ours; needs its packages (test/mariadb)
-	go test -C test/mariadb -count=1 -timeout 10m -v ./...
 
 lint: ## gofmt, vet and staticcheck over every module
 	@test/check.sh go-version fmt vet staticcheck

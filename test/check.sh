@@ -13,7 +13,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly GO_MIN=1.26
-readonly PACKAGES=(age curl gcc openssl spin strace) # each Debian package holds a program of its own name
+# Debian packages, each with what shows that it is there, if that isn't a program of its own name.
+readonly PACKAGES=(age curl gcc openssl spin strace mariadb-server-core:mariadbd mariadb-client-core:mariadb
+  mariadb-plugin-hashicorp-key-management:/usr/lib/mysql/plugin/hashicorp_key_management.so)
 readonly FIPS=(./envelope ./internal/wire ./internal/keyserver ./client)
 readonly STEPS=(go-version packages fmt vet staticcheck generated models cross gotest fips fuzz mutants)
 FUZZTIME=${FUZZTIME:-}      # per target; unset: FUZZBUDGET seconds shared by all, at most 3 each
@@ -42,15 +44,18 @@ step_go_version() {
     || fail "Go $GO_MIN or newer is needed, this is $have; see https://go.dev/dl"
 }
 
+# there reports whether a package's program, or file, is there.
+there() { case ${1#*:} in /*) [ -e "${1#*:}" ] ;; *) command -v "${1#*:}" >/dev/null ;; esac; }
+
 step_packages() {
   local p missing=()
-  for p in "${PACKAGES[@]}"; do command -v "$p" >/dev/null || missing+=("$p"); done
+  for p in "${PACKAGES[@]}"; do there "$p" || missing+=("${p%%:*}"); done
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || fail "the tests need these programs, please install them: ${missing[*]}"
   local root=(); [ "$(id -u)" = 0 ] || root=(sudo -n)
   "${root[@]}" apt-get update -q && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" \
     || fail "could not install: ${missing[*]}"
-  for p in "${missing[@]}"; do command -v "$p" >/dev/null || fail "$p is still missing after its package was installed"; done
+  for p in "${PACKAGES[@]}"; do there "$p" || fail "$p is still missing after its package was installed"; done
 }
 
 step_fmt() {
@@ -93,11 +98,11 @@ step_gotest() {
   local m status=0
   : >"$scratch/gotest"
   for m in $(modules); do
-    # test/k8s and test/mariadb have targets of their own. What test/clients is made of is other people's:
-    # to build it once more, with -race, would cost minutes.
+    # test/k8s has a target of its own. What test/clients is made of is other people's: to build it once
+    # more, with -race, would cost minutes.
     local flags=(-race)
     case $m in
-      test/k8s | test/mariadb) continue ;;
+      test/k8s) continue ;;
       test/clients) flags=() ;;
     esac
     echo "go test ${flags[*]}: $m"
