@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"claviger/internal/authn"
 	"claviger/internal/clock"
 	"claviger/internal/keyserver"
 	"claviger/internal/secret"
@@ -45,6 +46,45 @@ func (b *bucket) take(n int) bool {
 	}
 	b.left -= float64(n)
 	return true
+}
+
+// maxKnown bounds the callers that are remembered; one more, and all have to be
+// permitted something anew.
+const maxKnown = 4096
+
+// strangers share a tenth of an endpoint's rate. Security: whoever makes a
+// certificate is another caller, and could use up the others' rate (T-90).
+type strangers struct {
+	rate *bucket
+
+	mu    sync.Mutex
+	known map[string]struct{} // ids of callers to whom policy permitted something
+}
+
+func newStrangers(watch clock.Clock, of *bucket) *strangers {
+	return &strangers{rate: newBucket(watch, uint64(max(1, of.rate/10)), 0), known: map[string]struct{}{}}
+}
+
+func (n *strangers) knows(c *authn.Caller) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ok := n.known[c.ID]
+	return ok
+}
+
+// permitted takes note that policy let a caller do something. A list is permitted to
+// everybody, and each of many uses has its own answer.
+func (n *strangers) permitted(c *authn.Caller, op keyserver.Op) {
+	switch op.(type) {
+	case *keyserver.List, *keyserver.UseAll:
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.known) >= maxKnown {
+		clear(n.known)
+	}
+	n.known[c.ID] = struct{}{}
 }
 
 // room bounds the memory of all bodies together.

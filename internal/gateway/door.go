@@ -29,7 +29,15 @@ type Route struct {
 	Limit    int64         // bytes of the body at most; 0: it has none
 	Deadline time.Duration // for the whole request, its body included; 0: DefaultDeadline
 	Handle   func(ctx context.Context, r *Request) (*Response, error)
+
+	// First, if there is one, judges a request whose body is large, or of no length
+	// that is said, before any of the body is read: r has none. It is for routes that
+	// take so much that a few strangers would fill the room of all bodies.
+	First func(ctx context.Context, r *Request) error
 }
+
+// large is a body of which little is kept at once: from here on, First is asked.
+const large = 64 << 10
 
 // DefaultDeadline of a route that says nothing.
 const DefaultDeadline = 15 * time.Second

@@ -29,6 +29,7 @@ type mounted struct {
 	door   Door
 	mux    *http.ServeMux
 	rate   *bucket
+	others *strangers // who may have made their credentials themselves
 }
 
 // mount returns the door of an endpoint as its record is now.
@@ -55,6 +56,7 @@ func (s *Server) mount(e *authority.EndpointState) (*mounted, error) {
 // open makes a door.
 func (s *Server) open(kind *Kind, e *authority.EndpointState) (*mounted, error) {
 	m := &mounted{server: s, kind: kind, state: e, mux: http.NewServeMux(), rate: newBucket(s.watch, e.Rate, kind.Rate)}
+	m.others = newStrangers(s.watch, m.rate)
 	logger := s.o.Logger.With("kind", kind.Name, "endpoint", e.Name)
 	m.site = Site{
 		Endpoint: e.Endpoint, Base: base(s.public, e.Name, e.Host), Clock: s.o.Clock, Logger: logger,
@@ -175,6 +177,16 @@ func (m *mounted) run(e *exchange, r *http.Request, route *Route) (err error) {
 	if err := m.clientCertificate(r); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithDeadlineCause(r.Context(), ends, ErrTimeout)
+	defer cancel()
+	below, _ := r.Context().Value(belowKey{}).(string)
+	req := &Request{Request: r.WithContext(ctx), Base: "https://" + r.Host + below}
+	// Security: a stranger's large body gets no room (T-90).
+	if route.First != nil && (r.ContentLength < 0 || r.ContentLength > large) {
+		if err := route.First(ctx, req); err != nil {
+			return err
+		}
+	}
 	body, free, err := s.bodies.read(r, route.Limit)
 	defer free()
 	e.in = len(body)
@@ -188,10 +200,7 @@ func (m *mounted) run(e *exchange, r *http.Request, route *Route) (err error) {
 	default:
 		return fmt.Errorf("%w: too many requests at once", keyserver.ErrBusy)
 	}
-	ctx, cancel := context.WithDeadlineCause(r.Context(), ends, ErrTimeout)
-	defer cancel()
-	below, _ := r.Context().Value(belowKey{}).(string)
-	req := &Request{Request: r.WithContext(ctx), Body: body, Base: "https://" + r.Host + below}
+	req.Body = body
 	answer, err := m.handle(ctx, route, req)
 	e.notes = req.notes
 	if err != nil {
@@ -229,22 +238,44 @@ func (m *mounted) do(ctx context.Context, caller *authn.Caller, op keyserver.Op)
 	if !caller.Proved() {
 		return nil, keyserver.ErrUnproved
 	}
-	if !m.rate.take(weight(op)) {
+	stranger := m.stranger(caller)
+	rate := m.rate
+	if stranger {
+		rate = m.others.rate
+	}
+	if !rate.take(weight(op)) {
 		return nil, ErrRate
 	}
 	err = m.server.o.Keys.With(ctx, func(ctx context.Context, c *keyserver.Core) (err error) {
 		answer, err = c.Do(ctx, caller, op)
 		return err
 	})
+	if stranger && err == nil {
+		m.others.permitted(caller, op)
+	}
 	return answer, err
 }
 
 // weight is how many requests an Op counts for.
 func weight(op keyserver.Op) int {
-	if all, ok := op.(*keyserver.UseAll); ok {
-		return max(1, len(all.Uses))
+	switch op := op.(type) {
+	case *keyserver.UseAll:
+		return max(1, len(op.Uses))
+	case *keyserver.List: // it looks at every key
+		return listWeight
 	}
 	return 1
+}
+
+const listWeight = 10
+
+// stranger reports whether anybody could be this caller: one without a credential,
+// or with a certificate where any will do and to whom nothing was permitted yet.
+func (m *mounted) stranger(c *authn.Caller) bool {
+	if c.Key.IsZero() {
+		return true
+	}
+	return m.kind.NeedsClientCert && len(m.state.ClientCAs) == 0 && !m.others.knows(c)
 }
 
 func (m *mounted) tokens(ctx context.Context) (out *tokenbook.Page, err error) {

@@ -123,7 +123,14 @@ func (m mounter) path(routes []Route) []gateway.Route {
 		if limit == 0 && (r.Op == Write || r.Op == Patch) {
 			limit = SmallBody
 		}
-		out = append(out, gateway.Route{Name: r.Name, Method: methods, Path: "/v1" + r.Path, Limit: limit, Deadline: r.Deadline, Handle: handle})
+		to := gateway.Route{Name: r.Name, Method: methods, Path: "/v1" + r.Path, Limit: limit, Deadline: r.Deadline, Handle: handle}
+		if !r.Open {
+			to.First = func(ctx context.Context, r *gateway.Request) error {
+				_, _, err := m.who(ctx, r)
+				return err
+			}
+		}
+		out = append(out, to)
 	}
 	return out
 }
