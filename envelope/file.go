@@ -121,9 +121,9 @@ func (o *Opener) file(ctx context.Context, dst io.WriterAt, src io.ReaderAt, beg
 
 // alignedWrite is how much plaintext is written at a time. Linux backs a write
 // that begins at a multiple of its own length with one piece of contiguous memory
-// for the page cache. Pieces of 1 MiB are mostly memory that has been free for long,
-// and a virtual machine may have given that back to its host: the first touch then
-// takes several times as long as the write. Ciphertext begins at odd places, where
+// for the page cache. With pieces of 1 MiB the median run took nearly twice the
+// processor time; the likely cause is memory that was free for long, which a virtual
+// machine gives back to its host, whose fault the next touch is. Ciphertext begins at odd places, where
 // the kernel takes smaller pieces by itself.
 const alignedWrite = 256 << 10
 
