@@ -124,7 +124,7 @@ func (e *encryption) decrypt(key crypto.Signer, text []byte) ([]byte, error) {
 	if !ok {
 		return nil, invalid("algorithm is not one of the private key's")
 	}
-	var opts crypto.DecrypterOpts = &rsa.PKCS1v15DecryptOptions{}
+	var opts crypto.DecrypterOpts // none: PKCS #1 version 1.5
 	if e.hash != 0 {
 		opts = &rsa.OAEPOptions{Hash: e.hash, Label: e.label}
 	}

@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
-	"math/big"
 
 	"claviger/internal/authn"
 	"claviger/internal/gateway"
@@ -77,22 +76,17 @@ func usable(key any) (crypto.Signer, bool) {
 	return nil, false
 }
 
-// forget wipes what can be reached of a private key; the standard library keeps
-// copies that can't.
+// forget wipes what can be reached of an RSA key; the standard library keeps copies
+// that can't, and those of an EC key.
 func forget(key any) {
-	wipe := func(numbers ...*big.Int) {
-		for _, n := range numbers {
-			if n != nil {
-				clear(n.Bits())
-			}
-		}
+	k, ok := key.(*rsa.PrivateKey)
+	if !ok {
+		return
 	}
-	switch k := key.(type) {
-	case *rsa.PrivateKey:
-		wipe(k.D, k.Precomputed.Dp, k.Precomputed.Dq, k.Precomputed.Qinv)
-		wipe(k.Primes...)
-	case *ecdsa.PrivateKey:
-		wipe(k.D) //nolint:staticcheck // to wipe it is the one thing that takes the field
+	for _, n := range append(k.Primes, k.D, k.Precomputed.Dp, k.Precomputed.Dq, k.Precomputed.Qinv) {
+		if n != nil {
+			clear(n.Bits())
+		}
 	}
 }
 

@@ -114,7 +114,8 @@ func TestDecryptions(t *testing.T) {
 		}
 		return out
 	}
-	old, err := rsa.EncryptPKCS1v15(rand.Reader, &mine.PublicKey, cek) //nolint:staticcheck // mail programs still do
+	//lint:ignore SA1019 mail programs still do so
+	old, err := rsa.EncryptPKCS1v15(rand.Reader, &mine.PublicKey, cek)
 	if err != nil {
 		t.Fatal(err)
 	}

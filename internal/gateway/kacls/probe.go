@@ -105,7 +105,7 @@ func (p *prober) status(ctx context.Context) (string, error) {
 func (p *prober) url(context.Context) (string, error) {
 	own := ownURL(p.target.Site)
 	if !httpsURL(own) {
-		return "", fmt.Errorf("Google takes https URLs, not %s", own)
+		return "", fmt.Errorf("%s is no https URL, which Google wants", own)
 	}
 	return own, nil
 }

@@ -272,7 +272,7 @@ func (k *workspace) opened(r *gatewaytest.Rig, token string) map[string]any {
 	if reply.Status != 200 || json.Unmarshal(reply.Body, &set) != nil {
 		r.T.Fatalf("%d %s", reply.Status, reply.Body)
 	}
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
 	if err != nil {
 		r.T.Fatal(err)
 	}
