@@ -112,7 +112,6 @@ func newID() string {
 type Error struct {
 	Status int
 	Texts  []string // of fixed words; never what came, but for short names
-	Reply  *Reply   // instead of Texts: a whole answer, for the few failures that have one
 	cause  error
 }
 
@@ -136,7 +135,7 @@ func Bad(text string) *Error {
 func Badf(format string, args ...any) *Error { return Bad(fmt.Sprintf(format, args...)) }
 
 // Because is e with the error behind it, for the log.
-func (e *Error) Because(err error) *Error { return &Error{e.Status, e.Texts, e.Reply, err} }
+func (e *Error) Because(err error) *Error { return &Error{e.Status, e.Texts, err} }
 
 // Missing is 404 without a word: what Vault says of what isn't there.
 func Missing() *Error {
@@ -184,13 +183,6 @@ func Fail(w http.ResponseWriter, err error) {
 	status, text := words(gateway.FailureOf(err))
 	texts := []string{text}
 	if e, ok := errors.AsType[*Error](err); ok {
-		if e.Reply != nil {
-			e.Reply.Status = e.Status
-			if a, err := e.Reply.Response(); err == nil {
-				WriteResponse(w, a)
-				return
-			}
-		}
 		status, texts = e.Status, e.Texts
 	}
 	body, _ := json.Marshal(struct {
