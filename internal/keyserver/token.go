@@ -39,6 +39,6 @@ func (c *Core) token(ctx context.Context, caller *authn.Caller, op *Token) (Answ
 	if err != nil || op.Action == tokenbook.Issue {
 		return &Done{}, err
 	}
-	err = c.tokenBook().Mark(ctx, caller.Endpoint, op.Mark, c.Now())
+	err = c.tokenBook().Mark(ctx, caller.Endpoint, caller.ID, op.Mark, c.Now())
 	return &Done{}, c.ended(ctx, caller, provision{action: op.Action, route: op.Route, key: key}, at, err)
 }

@@ -4,6 +4,7 @@ package tokenbook
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,12 +17,17 @@ import (
 	"claviger/internal/wire"
 )
 
-// MaxMarks is how many marks one endpoint has at a time.
-const MaxMarks = 100_000
+// MaxMarks is how many marks one endpoint has at a time. Once half of them are there,
+// one subject has no more than MaxOfOne: or it could keep all others from taking
+// their tokens back.
+const (
+	MaxMarks = 100_000
+	MaxOfOne = MaxMarks / 20
+)
 
 const (
 	prefix = "tokens/"
-	row    = 16 + 8 + 1 // bytes: id, Unix seconds, whether it is revoked
+	row    = 16 + 8 + 8 + 1 // bytes: id, Unix seconds, whose it is, whether it is revoked
 	tries  = 8
 )
 
@@ -61,7 +67,14 @@ type Book struct {
 
 type entry struct {
 	until   int64
+	of      uint64 // names the subject
 	revoked bool
+}
+
+// ofSubject names a subject in a few bytes: two that share them share a bound.
+func ofSubject(subject string) uint64 {
+	sum := sha256.Sum256([]byte(subject))
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // Page is what the book says of one endpoint's tokens. It never changes.
@@ -151,21 +164,23 @@ func (b Book) read(ctx context.Context, endpoint string) (*Page, uint64, error) 
 	return p, version, nil
 }
 
-// Mark writes a mark. Errors: ErrFull, ErrEnded, ErrStore.
-func (b Book) Mark(ctx context.Context, endpoint string, m Mark, now time.Time) error {
+// Mark writes a mark for a subject of an endpoint. Errors: ErrFull, ErrEnded,
+// ErrStore.
+func (b Book) Mark(ctx context.Context, endpoint, subject string, m Mark, now time.Time) error {
 	if m.Action == Issue {
 		return nil
 	}
-	return b.sorted(b.mark(ctx, endpoint, m, now))
+	return b.sorted(b.mark(ctx, endpoint, ofSubject(subject), m, now))
 }
 
-func (b Book) mark(ctx context.Context, endpoint string, m Mark, now time.Time) error {
+func (b Book) mark(ctx context.Context, endpoint string, of uint64, m Mark, now time.Time) error {
 	for range tries {
 		p, version, err := b.read(ctx, endpoint)
 		if err != nil {
 			return err
 		}
-		if err := p.add(m, now); err != nil {
+		changed, err := p.add(of, m, now)
+		if err != nil || !changed {
 			return err
 		}
 		err = b.Store.Put(ctx, prefix+endpoint, version, b.box().Seal(p.encode(), b.place(endpoint)))
@@ -180,29 +195,37 @@ func (b Book) mark(ctx context.Context, endpoint string, m Mark, now time.Time) 
 }
 
 // add changes a page that nobody else has.
-func (p *Page) add(m Mark, now time.Time) error {
+func (p *Page) add(of uint64, m Mark, now time.Time) (changed bool, err error) {
+	own := 0
 	for id, e := range p.entries {
-		if e.until <= now.Unix() {
+		switch {
+		case e.until <= now.Unix():
 			delete(p.entries, id)
+		case e.of == of:
+			own++
 		}
 	}
 	have, known := p.entries[m.ID]
-	next := entry{m.Until.Unix(), m.Action == Revoke}
+	next := entry{m.Until.Unix(), of, m.Action == Revoke}
 	switch {
 	case have.revoked && !next.revoked:
-		return ErrEnded
+		return false, ErrEnded
 	case !known && len(p.entries) >= MaxMarks:
-		return ErrFull
+		return false, ErrFull
+	// Security: one subject doesn't fill the page of all (T-92).
+	case !known && len(p.entries) >= MaxMarks/2 && own >= MaxOfOne:
+		return false, ErrFull
 	}
 	next.until = max(next.until, have.until)
 	p.entries[m.ID] = next
-	return nil
+	return next != have, nil
 }
 
 func (p *Page) encode() []byte {
 	out := make([]byte, 0, row*len(p.entries))
 	for id, e := range p.entries {
 		out = binary.BigEndian.AppendUint64(append(out, id[:]...), uint64(e.until))
+		out = binary.BigEndian.AppendUint64(out, e.of)
 		if e.revoked {
 			out = append(out, 1)
 		} else {
@@ -218,10 +241,10 @@ func (p *Page) decode(plain []byte) error {
 	}
 	for ; len(plain) > 0; plain = plain[row:] {
 		id, until := bearer.ID(plain[:16]), int64(binary.BigEndian.Uint64(plain[16:]))
-		if _, twice := p.entries[id]; twice || plain[24] > 1 || until < 0 {
+		if _, twice := p.entries[id]; twice || plain[row-1] > 1 || until < 0 {
 			return fmt.Errorf("%w: a page of another form", ErrStore)
 		}
-		p.entries[id] = entry{until, plain[24] == 1}
+		p.entries[id] = entry{until, binary.BigEndian.Uint64(plain[24:]), plain[row-1] == 1}
 	}
 	return nil
 }

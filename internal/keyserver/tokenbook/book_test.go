@@ -25,10 +25,10 @@ func TestMarks(t *testing.T) {
 	b := newBook(store.NewMem())
 	one, two, three := bearer.ID{1}, bearer.ID{2}, bearer.ID{3}
 	mark := func(action string, id bearer.ID, until time.Duration, now time.Time) error {
-		return b.Mark(t.Context(), "vault", Mark{action, id, start().Add(until)}, now)
+		return b.Mark(t.Context(), "vault", "alice", Mark{action, id, start().Add(until)}, now)
 	}
 	for _, m := range []Mark{{Revoke, one, start().Add(time.Hour)}, {Renew, two, start().Add(2 * time.Hour)}, {Issue, three, start().Add(time.Hour)}} {
-		if err := b.Mark(t.Context(), "vault", m, start()); err != nil {
+		if err := b.Mark(t.Context(), "vault", "alice", m, start()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,7 +62,7 @@ func TestMarks(t *testing.T) {
 func TestPageOfAnother(t *testing.T) {
 	s := store.NewMem()
 	b := newBook(s)
-	if err := b.Mark(t.Context(), "vault", Mark{Revoke, bearer.ID{1}, start().Add(time.Hour)}, start()); err != nil {
+	if err := b.Mark(t.Context(), "vault", "alice", Mark{Revoke, bearer.ID{1}, start().Add(time.Hour)}, start()); err != nil {
 		t.Fatal(err)
 	}
 	sealed, version, _ := s.Get(t.Context(), prefix+"vault")
@@ -75,7 +75,7 @@ func TestPageOfAnother(t *testing.T) {
 		if p, err := b.Read(t.Context(), "vault"); !errors.Is(err, ErrStore) || p != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := b.Mark(t.Context(), "vault", Mark{Revoke, bearer.ID{1}, start()}, start()); !errors.Is(err, ErrStore) {
+		if err := b.Mark(t.Context(), "vault", "alice", Mark{Revoke, bearer.ID{1}, start()}, start()); !errors.Is(err, ErrStore) {
 			t.Errorf("%s: %v", name, err)
 		}
 		_, version, _ = s.Get(t.Context(), prefix+"vault")
@@ -92,7 +92,7 @@ func TestPageOfAnother(t *testing.T) {
 func TestJoin(t *testing.T) {
 	s := store.NewMem()
 	b := newBook(s)
-	if err := b.Mark(t.Context(), "vault", Mark{Revoke, bearer.ID{1}, start().Add(time.Hour)}, start()); err != nil {
+	if err := b.Mark(t.Context(), "vault", "alice", Mark{Revoke, bearer.ID{1}, start().Add(time.Hour)}, start()); err != nil {
 		t.Fatal(err)
 	}
 	seen, _ := b.Read(t.Context(), "vault")
@@ -117,7 +117,7 @@ func TestTogether(t *testing.T) {
 	for i := range 4 {
 		wg.Go(func() {
 			for {
-				err := newBook(s).Mark(t.Context(), "vault", Mark{Revoke, bearer.ID{byte(i + 1)}, start().Add(time.Hour)}, start())
+				err := newBook(s).Mark(t.Context(), "vault", "alice", Mark{Revoke, bearer.ID{byte(i + 1)}, start().Add(time.Hour)}, start())
 				if err == nil {
 					return
 				}
@@ -139,14 +139,42 @@ func TestFull(t *testing.T) {
 	for i := range MaxMarks {
 		p.entries[bearer.ID{byte(i), byte(i >> 8), byte(i >> 16)}] = entry{until: start().Unix() + 1}
 	}
-	if err := p.add(Mark{Renew, bearer.ID{15: 1}, start()}, start()); !errors.Is(err, ErrFull) {
+	if _, err := p.add(1, Mark{Renew, bearer.ID{15: 1}, start()}, start()); !errors.Is(err, ErrFull) {
 		t.Error(err)
 	}
-	if err := p.add(Mark{Revoke, bearer.ID{}, start().Add(time.Hour)}, start()); err != nil || !p.Revoked(bearer.ID{}) {
+	if changed, err := p.add(1, Mark{Revoke, bearer.ID{}, start().Add(time.Hour)}, start()); err != nil || !changed || !p.Revoked(bearer.ID{}) {
 		t.Errorf("what is there already: %v", err)
 	}
-	if err := p.add(Mark{Renew, bearer.ID{15: 1}, start().Add(time.Hour)}, start().Add(time.Second)); err != nil || p.Len() != 2 {
+	if changed, err := p.add(1, Mark{Revoke, bearer.ID{}, start().Add(time.Minute)}, start()); err != nil || changed {
+		t.Errorf("once more: changed %v, %v", changed, err)
+	}
+	if _, err := p.add(1, Mark{Renew, bearer.ID{15: 1}, start().Add(time.Hour)}, start().Add(time.Second)); err != nil || p.Len() != 2 {
 		t.Errorf("once they have ended: %v, %d", err, p.Len())
+	}
+}
+
+// TestOneSubjectFillsNoPage: whoever makes tokens and ends them keeps nobody else
+// from ending theirs.
+func TestOneSubjectFillsNoPage(t *testing.T) {
+	p := &Page{map[bearer.ID]entry{}}
+	greedy, other := ofSubject("vault:token:greedy"), ofSubject("vault:token:ci")
+	for i := range MaxMarks / 2 {
+		p.entries[bearer.ID{byte(i), byte(i >> 8), byte(i >> 16)}] = entry{until: start().Unix() + 60, of: greedy}
+	}
+	later := start().Add(time.Hour)
+	if _, err := p.add(greedy, Mark{Revoke, bearer.ID{15: 1}, later}, start()); !errors.Is(err, ErrFull) {
+		t.Errorf("one subject has more than half: %v", err)
+	}
+	if _, err := p.add(greedy, Mark{Revoke, bearer.ID{}, later}, start()); err != nil {
+		t.Errorf("and can't revoke what it has renewed: %v", err)
+	}
+	if _, err := p.add(other, Mark{Revoke, bearer.ID{15: 2}, later}, start()); err != nil {
+		t.Errorf("another can't revoke: %v", err)
+	}
+	var again Page
+	again.entries = map[bearer.ID]entry{}
+	if err := again.decode(p.encode()); err != nil || again.entries[bearer.ID{15: 2}] != p.entries[bearer.ID{15: 2}] {
+		t.Errorf("%+v, %v", again.entries[bearer.ID{15: 2}], err)
 	}
 }
 
