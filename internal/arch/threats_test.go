@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-const lastThreat = 94
+const lastThreat = 95
 
 var (
 	threatRow   = regexp.MustCompile(`(?m)^\| (T-\d\d) \| [^|]+ \| ([^|]+) \| ([^|]*)\|$`)

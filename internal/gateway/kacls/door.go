@@ -22,7 +22,7 @@ import (
 const (
 	deadline = 5 * time.Second  // Google advises 200 ms; a key set may have to be fetched
 	patience = 10 * time.Second // where another service is asked
-	maxBody  = 96 << 10         // two tokens, a private key
+	maxBody  = 64 << 10         // two tokens, a private key
 )
 
 // door serves one endpoint.

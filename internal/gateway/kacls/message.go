@@ -54,7 +54,7 @@ type asked struct {
 // read reads a request that may be looked at.
 func (d *door) read(r *gateway.Request) (*asked, error) {
 	// Security: a page of another origin gets nothing done, though a browser would
-	// keep the answer from it (T-89).
+	// keep the answer from it (T-95).
 	if _, ok := d.origin(r.Request); !ok {
 		return nil, errOrigin()
 	}

@@ -31,7 +31,7 @@ func (d *door) rewrap(ctx context.Context, r *asked) (*gateway.Response, error) 
 		return nil, err
 	}
 	// Security: nothing but what the record names is ever asked, letter by letter: a
-	// request can't make this server ask others (T-89).
+	// request can't make this server ask others (T-95).
 	old := strings.TrimSuffix(r.Original, "/")
 	if !slices.Contains(d.peers, old) {
 		return nil, forbidden("the record names no such key service")

@@ -53,7 +53,7 @@ func (d *door) authorization(ctx context.Context, r *asked, roles ...string) (*g
 	ours := proof.Claims().Raw("kacls_owner_domain") == nil || strings.EqualFold(owner, d.site.Option(optionDomain))
 	switch {
 	// Security: a server between a browser and this one would show tokens made for its
-	// own URL. What the request says of the host is that server's word (T-89).
+	// own URL. What the request says of the host is that server's word (T-95).
 	case strings.TrimSuffix(url, "/") != d.url:
 		return nil, forbidden("the authorization is for another key service")
 	case !ours:
@@ -138,7 +138,7 @@ func (d *door) user(ctx context.Context, r *asked, roles ...string) (*grant, *au
 		return nil, nil, err
 	}
 	// Security: who acts for a user may do so with one resource, and Google has to know
-	// of it (T-89).
+	// of it (T-95).
 	if lower(id.delegate) != lower(g.delegate) || id.delegate != "" && id.resource != g.resource {
 		return nil, nil, forbidden("the two tokens delegate different things")
 	}

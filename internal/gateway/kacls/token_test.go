@@ -3,6 +3,7 @@
 package kacls
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -11,9 +12,12 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"claviger/internal/authn"
 	"claviger/internal/authority"
 	"claviger/internal/clock"
+	"claviger/internal/gateway"
 	"claviger/internal/gateway/gatewaytest"
+	"claviger/internal/keyserver"
 )
 
 // claim is one change of a good token, and what a wrap or unwrap with it is told.
@@ -254,6 +258,17 @@ permit(principal == Subject::"door:alice@example.com", action, resource) when { 
 		try(what, "unwrap", 401, "", map[string]any{"delegated_to": "room@example.com"})
 		token = good
 	}
+	r.Allow(everything)
+	for what, change := range map[string]map[string]any{"to nobody": {"delegated_to": ""}, "with nothing": {"resource_name": nil}} {
+		claims := with(map[string]any{
+			"iss": own, "aud": audienceDelegated, "iat": 1, "exp": clock.System().Now().Add(time.Hour).Unix(), "email": "alice@example.com",
+			"delegated_to": "room@example.com", "resource_name": resource,
+		}, change)
+		good := token
+		token = k.signed(r, claims)
+		try(what, "unwrap", 401, "", map[string]any{"delegated_to": claims["delegated_to"]})
+		token = good
+	}
 	for what, change := range map[string]map[string]any{"nothing": nil, "a long name": {"delegated_to": strings.Repeat("r", 255)}} {
 		members := k.asUser(roleReader, map[string]any{"authorization": k.authorized(roleReader, change)})
 		claim{what, nil, 403, "authorization"}.judge(t, "delegate", k.send(r, post("delegate", members)))
@@ -262,6 +277,19 @@ permit(principal == Subject::"door:alice@example.com", action, resource) when { 
 	try("after a rotation", "unwrap", 200, "", map[string]any{"delegated_to": "room@example.com"})
 	r.Propose(authority.KindKeyDisable, authority.KeyRef{ID: r.KeyOf("gw/sign").ID})
 	try("the signing key is disabled", "unwrap", 403, "disabled", map[string]any{"delegated_to": "room@example.com"})
+}
+
+// signed is a token under the door's signing key that the door itself would not make.
+func (k *workspace) signed(r *gatewaytest.Rig, claims map[string]any) string {
+	r.T.Helper()
+	d := &door{signing: "gw/sign", site: gateway.Site{Endpoint: r.Endpoint, Do: func(_ context.Context, c *authn.Caller, op keyserver.Op) (keyserver.Answer, error) {
+		return r.AskAs(c, op)
+	}}}
+	token, err := d.token(r.T.Context(), d.anyone(), &asked{new(gateway.Request), new(message)}, claims)
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	return token
 }
 
 // opened verifies a token with what the door publishes, by another implementation.
