@@ -144,10 +144,18 @@ func (r *request) answer(works []*work, done func(int) result) (*call.Reply, err
 			return nil, works[0].err
 		}
 		one := done(0)
-		raw := append(one.append([]byte{'{'}), '}')
+		raw := append(one.append(append(make([]byte, 0, one.size()), '{')), '}')
 		return &call.Reply{Raw: raw, Secret: one.plaintext != nil}, nil
 	}
-	raw, secretive := []byte(`{"batch_results":[`), false
+	results, size := make([]result, len(works)), 64
+	for i, w := range works {
+		if w.err == nil {
+			results[i] = done(i)
+		}
+		size += results[i].size() + 6*len(r.Batch[i].Reference)
+	}
+	// Made at once: a slice that grows leaves copies of plaintexts behind.
+	raw, secretive := append(make([]byte, 0, size), `{"batch_results":[`...), false
 	for i, w := range works {
 		if i > 0 {
 			raw = append(raw, ',')
@@ -156,14 +164,19 @@ func (r *request) answer(works []*work, done func(int) result) (*call.Reply, err
 		if w.err != nil {
 			raw = appendText(append(raw, `"error":`...), w.err.Error())
 		} else {
-			one := done(i)
-			secretive = secretive || one.plaintext != nil
-			raw = one.append(raw)
+			secretive = secretive || results[i].plaintext != nil
+			raw = results[i].append(raw)
 		}
 		raw = appendText(append(raw, `,"reference":`...), r.Batch[i].Reference)
 		raw = append(raw, '}')
 	}
 	return &call.Reply{Status: partial(r.Partial, works), Raw: append(raw, ']', '}'), Secret: secretive}, nil
+}
+
+// size is more than a result, or an error in its place, takes.
+func (r result) size() int {
+	const around = 512 // names, numbers, and the longest error
+	return around + base64.StdEncoding.EncodedLen(len(r.plaintext)) + len(r.ciphertext) + len(r.signature) + len(r.hmac)
 }
 
 // append writes the members of a result.
