@@ -354,6 +354,34 @@ func TestKeyGoesDark(t *testing.T) {
 	}
 }
 
+// TestRevokedMeanwhile: whoever is revoked between the decision and the change makes
+// it no more.
+func TestRevokedMeanwhile(t *testing.T) {
+	k := newKit(t)
+	k.put("db", `{"a":1}`)
+	app := caller("app").ID
+	for _, a := range operations("db") {
+		if !a.writes() {
+			continue
+		}
+		k.onEnter = func(leaf audit.Leaf) error {
+			if leaf.Kind == audit.Decision {
+				k.d.Append(k.d.Log, authority.KindClientRevoke, authority.Subject{Client: app}, k.d.Admin)
+			}
+			return nil
+		}
+		_, err := k.by(k.w, "app", a)
+		k.onEnter = nil
+		if d, ok := errors.AsType[*Denied](err); !ok || d.Cause != rules.CauseRevoked {
+			t.Errorf("%s past a revocation: %v", a.Operation, err)
+		}
+		k.d.Append(k.d.Log, authority.KindClientEnable, authority.Subject{Client: app}, k.d.Admin)
+		if k.data("db") != `{"a":1}` {
+			t.Fatalf("%s: %q", a.Operation, k.data("db"))
+		}
+	}
+}
+
 // TestKeyRotates: what an old version sealed opens, what is written next is under
 // the new one, also when it comes in between.
 func TestKeyRotates(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"claviger/internal/authn"
 	"claviger/internal/authority"
+	"claviger/internal/keyserver/rules"
 	"claviger/internal/secret"
 	"claviger/internal/secrets"
 )
@@ -65,11 +66,16 @@ func (w *Worker) change(ctx context.Context, caller *authn.Caller, a *Ask) (*Res
 
 func (w *Worker) changeOnce(ctx context.Context, caller *authn.Caller, a *Ask) (*Result, error) {
 	v := w.look(caller, a)
-	if a.Operation == Forget {
-		return &Result{}, w.forget(ctx, a, &v)
+	// Security: a change waits for others of its name, and whoever is revoked
+	// meanwhile makes it no more (T-81).
+	if why := v.facts.Barred(); why != "" {
+		return nil, &Denied{Caller: caller.ID, Operation: a.Operation, Name: a.name(), Cause: rules.CauseRevoked, Reason: why}
 	}
 	if v.row != nil && v.row.Key != v.key.ID {
 		return nil, ErrFolder
+	}
+	if a.Operation == Forget {
+		return &Result{}, w.forget(ctx, a, &v)
 	}
 	folder, err := w.settings(ctx, caller, a, &v)
 	if err != nil {

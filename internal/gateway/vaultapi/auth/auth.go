@@ -69,7 +69,8 @@ type Token struct {
 	Caller *authn.Caller
 }
 
-// lives of credentials in the words of bearer.Token.Login: METHOD:ID.
+// login is how a token's holder came to it, in the words of bearer.Token.Login:
+// METHOD:ID, of a credential or else of a role.
 func login(use, id string) string { return use + ":" + id }
 
 var errToken = fmt.Errorf("%w: no such token", authn.ErrRefused)
@@ -193,7 +194,7 @@ func (a *Auth) made(ctx context.Context, text string) (*Token, error) {
 		t := proof.Token()
 		// Security: revoked with any of those it was made with, and gone with the
 		// credential that it came by.
-		if page.Revoked(append(t.Ancestors, t.ID)...) || !a.live(t.Login) {
+		if page.Revoked(append(t.Ancestors, t.ID)...) || !a.live(t) {
 			return nil, fmt.Errorf("%w: the token", authn.ErrRevoked)
 		}
 		caller, err := proof.Caller()
@@ -205,12 +206,16 @@ func (a *Auth) made(ctx context.Context, text string) (*Token, error) {
 	return nil, refused
 }
 
-// live reports whether the credential that a token came by is still in the record.
-// A login by another method has none.
-func (a *Auth) live(by string) bool {
-	use, id, _ := strings.Cut(by, ":")
+// live reports whether what a token came by is still in the record: the credential,
+// or else the role, and the issuer whose token was shown.
+func (a *Auth) live(t *bearer.Token) bool {
+	use, id, _ := strings.Cut(t.Login, ":")
 	if use != UseToken && use != UseAppRole {
-		return true
+		r, ok := a.settings.roles[id]
+		trusted := use == methodCert || slices.ContainsFunc(a.site.Endpoint.Issuers, func(is authority.Issuer) bool {
+			return is.Use == use && is.URL == t.Attributes["issuer"]
+		})
+		return ok && r.method == use && trusted
 	}
 	return slices.ContainsFunc(a.site.Endpoint.Credentials, func(c authority.Credential) bool { return c.Use == use && c.ID == id })
 }

@@ -99,7 +99,7 @@ func (w *world) door() *Auth {
 			}
 			m := op.(*keyserver.Token).Mark
 			w.marks = append(w.marks, m.Action+" "+c.ID)
-			return &keyserver.Done{}, w.book.Mark(ctx, "vault", m, w.clock.Now())
+			return &keyserver.Done{}, w.book.Mark(ctx, "vault", c.ID, m, w.clock.Now())
 		},
 	}, Options{OIDC: func(o *oidc.Options) {
 		for i := range o.Issuers {
@@ -378,6 +378,51 @@ func TestCredentialGone(t *testing.T) {
 	w.add("", "")
 	if w.who(w.door(), login.Text) == "" || w.who(w.door(), w.approle(w.door()).Text) == "" {
 		t.Error("while the key is rotated")
+	}
+}
+
+// TestLoginGone: a token of a login ends with the role by which it came, and with
+// the issuer that spoke for its holder.
+func TestLoginGone(t *testing.T) {
+	w := newWorld(t)
+	a := w.door()
+	of := func(route, role, iss, sub string) string {
+		claims := map[string]any{"iss": iss, "sub": sub, "environment": "prod"}
+		return w.token(a, route, "", map[string]any{"role": role, "jwt": w.jwt(claims)}).Text
+	}
+	jwt := of("jwt-login", "deploy", "https://id.example", "repo:acme/app")
+	pod := of("kubernetes-login", "pods", "https://kubernetes.default", "system:serviceaccount:shop:web-1")
+	child := w.token(a, "create", jwt, nil).Text
+	issuers, options := w.record.Issuers, w.record.Options
+	with := func(is []authority.Issuer, o []authority.Tag) *Auth {
+		w.record.Issuers, w.record.Options = is, o
+		return w.door()
+	}
+	but := func(name, value string) []authority.Tag {
+		out := slices.DeleteFunc(slices.Clone(options), func(o authority.Tag) bool { return o.Name == name })
+		if value != "" {
+			out = append(out, authority.Tag{Name: name, Value: value})
+		}
+		return out
+	}
+	elsewhere := []authority.Issuer{{URL: "https://other.example", Audience: "vault", Use: "jwt"}, issuers[1]}
+	for name, tc := range map[string]struct {
+		a        *Auth
+		jwt, pod bool
+	}{
+		"as it was":           {with(issuers, options), true, true},
+		"no issuer of jwt":    {with(issuers[1:], options), false, true},
+		"another issuer":      {with(elsewhere, options), false, true},
+		"no role deploy":      {with(issuers, but("role.deploy", "")), false, true},
+		"of another method":   {with(issuers, but("role.deploy", "kubernetes;claim.sub=*")), false, true},
+		"no role of the pods": {with(issuers, but("role.pods", "")), true, false},
+		"a role beside it":    {with(issuers, append(slices.Clone(options), authority.Tag{Name: "role.z", Value: "jwt;claim.sub=*"})), true, true},
+	} {
+		for token, want := range map[string]bool{jwt: tc.jwt, child: tc.jwt, pod: tc.pod} {
+			if who := w.who(tc.a, token); (who != "") != want {
+				t.Errorf("%s: it holds as %q, want %v", name, who, want)
+			}
+		}
 	}
 }
 

@@ -140,7 +140,7 @@ func (a *Auth) loginJWT(ctx context.Context, c *call.Call) (*call.Reply, error) 
 	if !r.admits(func(claim string) []string { list, _ := claims.Strings(claim); return list }) {
 		return nil, call.Bad("error validating claims").Because(errBound)
 	}
-	return a.admit(ctx, name, r, bearer.Token{Name: methodJWT + ":" + claims.Subject, Attributes: attributesOf(claims), Login: methodJWT}, time.Time{})
+	return a.admit(ctx, name, r, bearer.Token{Name: methodJWT + ":" + claims.Subject, Attributes: attributesOf(claims), Login: login(methodJWT, name)}, time.Time{})
 }
 
 func (a *Auth) loginKubernetes(ctx context.Context, c *call.Call) (*call.Reply, error) {
@@ -166,7 +166,7 @@ func (a *Auth) loginKubernetes(ctx context.Context, c *call.Call) (*call.Reply, 
 	if !r.admits(bound) {
 		return nil, call.Denied(errBound)
 	}
-	want := bearer.Token{Name: methodKubernetes + ":" + namespace + "/" + account, Attributes: attributesOf(claims), Login: methodKubernetes}
+	want := bearer.Token{Name: methodKubernetes + ":" + namespace + "/" + account, Attributes: attributesOf(claims), Login: login(methodKubernetes, name)}
 	return a.admit(ctx, name, r, want, time.Time{})
 }
 
@@ -195,6 +195,6 @@ func (a *Auth) loginCert(ctx context.Context, c *call.Call) (*call.Reply, error)
 	}) {
 		return nil, call.Bad("invalid certificate or no client certificate supplied").Because(errBound)
 	}
-	want := bearer.Token{Name: methodCert + ":" + hash, Attributes: map[string]string{"certificate": hash}, Login: methodCert}
+	want := bearer.Token{Name: methodCert + ":" + hash, Attributes: map[string]string{"certificate": hash}, Login: login(methodCert, name)}
 	return a.admit(ctx, name, r, want, caller.NotAfter)
 }
