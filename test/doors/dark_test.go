@@ -33,6 +33,9 @@ func (w *watched) watch(ctx context.Context, d door) {
 	for {
 		began := watch.Boot()
 		err := d.call(ctx)
+		if ctx.Err() != nil {
+			return
+		}
 		w.mu.Lock()
 		if err == nil {
 			w.worked, w.last, w.ended, w.refused = w.worked+1, began, watch.Boot(), 0

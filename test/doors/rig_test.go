@@ -85,6 +85,7 @@ func newRig(t *testing.T) *rig {
 	r.vault()
 	r.kes()
 	r.salesforce()
+	r.kacls()
 	r.dke()
 	return r
 }
@@ -245,6 +246,25 @@ func (r *rig) salesforce() {
 func (r *rig) bearer(claims map[string]any) func(*http.Request, []byte) {
 	token := r.issuer.Token(claims)
 	return func(req *http.Request, _ []byte) { req.Header.Set("Authorization", "Bearer "+token) }
+}
+
+func (r *rig) kacls() {
+	google := oidctest.New(r.T)
+	const own = "https://kacls.example.com"
+	r.set(authority.Endpoint{
+		Name: "google", Kind: "kacls", Issuers: []authority.Issuer{
+			{URL: google.URL, JWKS: google.JWKS(), Use: "authorization"}, {URL: r.issuer.URL, JWKS: r.issuer.JWKS(), Audience: "workspace", Use: "authentication"},
+		},
+		Options: []authority.Tag{tag("domain", "example.com"), tag("key", "shared/k"), tag("url", own)},
+	})
+	message := map[string]any{
+		"authentication": r.issuer.Token(map[string]any{"aud": "workspace", "sub": "1", "email": "alice@example.com", "email_verified": true}),
+		"authorization": google.Token(map[string]any{
+			"aud": "cse-authorization", "email": "alice@example.com", "role": "writer", "kacls_url": own, "resource_name": "file", "perimeter_id": "",
+		}),
+		"key": []byte("0123456789abcdef0123456789abcdef"), "reason": "{}",
+	}
+	r.add("kacls", call{client: r.client(""), method: "POST", url: r.base() + "/google/wrap", right: "wrapped_key", body: func() any { return message }})
 }
 
 // dke has a key of its own: it needs an RSA key.
