@@ -9,7 +9,7 @@ import (
 )
 
 func TestHMACSHA256(t *testing.T) {
-	for _, size := range []int{1, 16, 63, 64, 65, 200} {
+	for _, size := range []int{16, 63, 64, 65, 200} {
 		key := Random(size)
 		for _, message := range []string{"", "what is signed"} {
 			h := hmac.New(sha256.New, key.Expose())
