@@ -63,7 +63,7 @@ func (e *Endpoint) checkIssuers() error {
 		// Security: keys that come over a line that anybody may change would let
 		// anybody sign tokens.
 		if is.JWKS != "" && !ValidURL(is.JWKS) || is.JWKS == "" && !ValidURL(is.URL) {
-			return errors.New("an issuer's keys have no https URL (http only on loopback)")
+			return errors.New("an issuer's keys have no https URL with a host in lower case (http only on loopback)")
 		}
 		if !validText(is.URL) || is.Audience != "" && !validText(is.Audience) || is.Use != "" && !validWord(is.Use) {
 			return errors.New("an issuer's name, audience or use is not usable")

@@ -106,6 +106,9 @@ func (h Host) takeEdit(flags *pflag.FlagSet, f *addFlags) error {
 		if err != nil {
 			return err
 		}
+		if _, err := endpoint.ReadRoots(file); err != nil {
+			return h.Usage("", "--client-ca %s: %v", path, err)
+		}
 		f.edit.ClientCAs = append(f.edit.ClientCAs, file)
 	}
 	f.edit.SetCertificates = flags.Changed("certificate")

@@ -62,7 +62,7 @@ func (f *Files) look() (out [2]stamp, err error) {
 func (f *Files) load() (*tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(f.certificate, f.key)
 	if err != nil {
-		return nil, fmt.Errorf("read TLS certificate: %w", err)
+		return nil, fmt.Errorf("read TLS certificate: %s with %s: %w", f.certificate, f.key, err)
 	}
 	return &cert, nil
 }
