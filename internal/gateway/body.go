@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"mime"
+	"strings"
 
+	"claviger/internal/authn"
 	"claviger/internal/strictjson"
 )
 
@@ -36,6 +38,18 @@ func (r *Request) NeedJSON(lenient bool) error {
 		return ErrMediaType
 	}
 	return nil
+}
+
+// Bearer is the one bearer token of the request's Authorization (RFC 6750, section
+// 2.1). Its error is authn.ErrRefused.
+func (r *Request) Bearer() (string, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 1 {
+		if scheme, token, ok := strings.Cut(headers[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
+			return strings.TrimSpace(token), nil
+		}
+	}
+	return "", fmt.Errorf("%w: there is no bearer token, or two", authn.ErrRefused)
 }
 
 // Base64 reads standard padded Base64 in its one form, of at most most bytes. Its

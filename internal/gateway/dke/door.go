@@ -171,15 +171,11 @@ func (d *door) decrypt(ctx context.Context, r *gateway.Request) (*gateway.Respon
 
 // caller is whom the bearer token names.
 func (d *door) caller(ctx context.Context, r *gateway.Request) (*authn.Caller, error) {
-	headers := r.Header.Values("Authorization")
-	if len(headers) != 1 {
-		return nil, fmt.Errorf("%w: no bearer token, or two", authn.ErrRefused)
+	token, err := r.Bearer()
+	if err != nil {
+		return nil, err
 	}
-	scheme, token, ok := strings.Cut(headers[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return nil, fmt.Errorf("%w: no bearer token", authn.ErrRefused)
-	}
-	proof, err := d.tokens.Verify(ctx, useToken, strings.TrimSpace(token))
+	proof, err := d.tokens.Verify(ctx, useToken, token)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,21 +44,16 @@ func probe(ctx context.Context, target gateway.ProbeTarget) []gateway.Check {
 	if target.Key == "" {
 		return []gateway.Check{{Name: "key", Err: errors.New("say which key: --key NAME")}}
 	}
-	transport := &http.Transport{TLSClientConfig: target.TLS.Clone(), DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, target.Address)
-	}}
-	defer transport.CloseIdleConnections()
-	p := &prober{target: target, client: &http.Client{Transport: transport, Timeout: deadline}}
+	client, done := target.Client(nil)
+	defer done()
+	p := &prober{target: target, client: client}
 	var out []gateway.Check
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) (string, error)
 	}{{"public key", p.publicKey}, {"key id", p.keyID}, {"challenge", p.challenge}, {"forged token", p.forged}} {
-		start := target.Site.Clock.Boot()
-		note, err := step.do(ctx)
-		out = append(out, gateway.Check{Name: step.name, Note: note, Err: err, Latency: target.Site.Clock.Boot() - start})
-		if err != nil {
+		check := gateway.Step(step.name, func() (string, error) { return step.do(ctx) })
+		if out = append(out, check); check.Err != nil {
 			break
 		}
 	}

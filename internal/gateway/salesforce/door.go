@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"claviger/internal/authn"
@@ -134,15 +133,11 @@ func (d *door) caller(ctx context.Context, r *gateway.Request) (*authn.Caller, e
 	if d.tokens == nil {
 		return clientcert.Caller(d.site.Endpoint.Name, d.site.Endpoint.Kind, r.TLS, d.site.Clock.Now())
 	}
-	headers := r.Header.Values("Authorization")
-	if len(headers) != 1 {
-		return nil, fmt.Errorf("%w: no bearer token, or two", authn.ErrRefused)
+	token, err := r.Bearer()
+	if err != nil {
+		return nil, err
 	}
-	scheme, token, ok := strings.Cut(headers[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return nil, fmt.Errorf("%w: no bearer token", authn.ErrRefused)
-	}
-	proof, err := d.tokens.Verify(ctx, useToken, strings.TrimSpace(token))
+	proof, err := d.tokens.Verify(ctx, useToken, token)
 	if err != nil {
 		return nil, err
 	}

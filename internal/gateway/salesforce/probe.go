@@ -11,11 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"claviger/internal/gateway"
 )
@@ -29,14 +26,14 @@ func probe(ctx context.Context, target gateway.ProbeTarget) []gateway.Check {
 	}
 	var out []gateway.Check
 	try := func(name string, cert *tls.Certificate, token string, judge func(status int, body []byte) (string, error)) bool {
-		start := target.Site.Clock.Boot()
-		status, body, err := fetch(ctx, target, cert, token)
-		c := gateway.Check{Name: name, Err: err, Latency: target.Site.Clock.Boot() - start}
-		if err == nil {
-			c.Note, c.Err = judge(status, body)
-		}
-		out = append(out, c)
-		return c.Err == nil
+		out = append(out, gateway.Step(name, func() (string, error) {
+			status, body, err := fetch(ctx, target, cert, token)
+			if err != nil {
+				return "", err
+			}
+			return judge(status, body)
+		}))
+		return out[len(out)-1].Err == nil
 	}
 	refused := func(status int, body []byte) (string, error) {
 		if status != http.StatusUnauthorized {
@@ -72,16 +69,10 @@ func judgeKey(status int, body []byte) (string, error) {
 	return fmt.Sprintf("a JWE of %d bytes", len(answer.JWE)), nil
 }
 
+// fetch asks for the key under an id of its own.
 func fetch(ctx context.Context, target gateway.ProbeTarget, cert *tls.Certificate, token string) (int, []byte, error) {
-	config := target.TLS.Clone()
-	if cert != nil {
-		config.Certificates = []tls.Certificate{*cert}
-	}
-	transport := &http.Transport{TLSClientConfig: config, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, target.Address)
-	}}
-	defer transport.CloseIdleConnections()
+	client, done := target.Client(cert)
+	defer done()
 	id := make([]byte, 16)
 	rand.Read(id)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.Site.Base+"/"+target.Key+"?requestId="+hex.EncodeToString(id), nil)
@@ -91,11 +82,5 @@ func fetch(ctx context.Context, target gateway.ProbeTarget, cert *tls.Certificat
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	resp, err := (&http.Client{Transport: transport, Timeout: 5 * time.Second}).Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	return resp.StatusCode, body, err
+	return gateway.Ask(client, req)
 }

@@ -6,14 +6,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"time"
 
 	"claviger/internal/authn/sigv4"
 	"claviger/internal/gateway"
@@ -33,19 +29,11 @@ func probe(ctx context.Context, target gateway.ProbeTarget) []gateway.Check {
 	if target.Secret == nil {
 		return []gateway.Check{{Name: "credential", Err: errors.New("a live credential is needed to act as KMS")}}
 	}
-	config := target.TLS.Clone()
-	if target.Cert != nil {
-		config.Certificates = []tls.Certificate{*target.Cert}
-	}
-	p := &prober{target: target, signer: sigv4.Signer{
+	client, done := target.Client(target.Cert)
+	defer done()
+	p := &prober{target: target, client: client, signer: sigv4.Signer{
 		ID: target.Secret.Credential.ID, Secret: target.Secret.Material, Region: regionOf(target.Site), Service: service,
 	}}
-	transport := &http.Transport{TLSClientConfig: config, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, target.Address)
-	}}
-	defer transport.CloseIdleConnections()
-	p.client = &http.Client{Transport: transport, Timeout: 5 * time.Second}
 	return p.run(ctx)
 }
 
@@ -153,13 +141,13 @@ type step struct {
 }
 
 func (p *prober) try(ctx context.Context, s step) gateway.Check {
-	start := p.target.Site.Clock.Boot()
-	body, err := p.send(ctx, s)
-	check := gateway.Check{Name: s.name, Err: err, Latency: p.target.Site.Clock.Boot() - start}
-	if err == nil && s.judge != nil {
-		check.Note, check.Err = s.judge(body)
-	}
-	return check
+	return gateway.Step(s.name, func() (string, error) {
+		body, err := p.send(ctx, s)
+		if err != nil || s.judge == nil {
+			return "", err
+		}
+		return s.judge(body)
+	})
 }
 
 // send makes a request as KMS does.
@@ -181,13 +169,8 @@ func (p *prober) send(ctx context.Context, s step) ([]byte, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	p.signer.Sign(req, text, p.target.Site.Clock.Now())
-	resp, err := p.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	if err != nil || resp.StatusCode == http.StatusOK {
+	status, body, err := gateway.Ask(p.client, req)
+	if err != nil || status == http.StatusOK {
 		return body, err
 	}
 	var f struct {
@@ -195,7 +178,7 @@ func (p *prober) send(ctx context.Context, s step) ([]byte, error) {
 		Message string `json:"errorMessage"`
 	}
 	if json.Unmarshal(body, &f) != nil || f.Name == "" {
-		return nil, fmt.Errorf("status %d without an error of the API", resp.StatusCode)
+		return nil, fmt.Errorf("status %d without an error of the API", status)
 	}
-	return nil, &failure{resp.StatusCode, f.Name, f.Message}
+	return nil, &failure{status, f.Name, f.Message}
 }
