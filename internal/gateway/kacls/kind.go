@@ -194,8 +194,9 @@ Keys: claviger key create %s
 	text += fmt.Sprintf(`Policy: permit (principal in Endpoint::"%s", action in [Action::"encrypt", Action::"decrypt"], resource == Key::"%s");
 `, name, site.Option(optionKey))
 	if key := site.Option(optionSigning); key != "" {
-		text += fmt.Sprintf(`        permit (principal in Endpoint::"%s", action in [Action::"sign", Action::"verify"], resource == Key::"%s");
-`, name, key)
+		text += fmt.Sprintf(`        permit (principal in Endpoint::"%s", action == Action::"sign", resource == Key::"%s");
+        permit (principal == Subject::"%s:anyone", action == Action::"verify", resource == Key::"%s");
+`, name, key, name, key)
 	}
 	return text
 }

@@ -126,7 +126,7 @@ func (d *door) wrapPrivateKey(ctx context.Context, r *asked) (*gateway.Response,
 	}
 	defer secret.Wipe(pkcs8)
 	r.Note("spki_hash", encode(spki))
-	wrapped, err := d.seal(ctx, caller, r, thing{label: labelPrivate, name: string(spki), perimeter: r.Perimeter, key: pkcs8})
+	wrapped, err := d.seal(ctx, caller, r, thing{label: labelPrivate, name: encode(spki), perimeter: r.Perimeter, key: pkcs8})
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (d *door) withPrivateKey(ctx context.Context, caller *authn.Caller, r *aske
 	if err != nil {
 		return err
 	}
-	t := thing{label: labelPrivate, name: string(spki)}
+	t := thing{label: labelPrivate, name: encode(spki)}
 	if err := d.open(ctx, caller, r, &t, wrapped); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 // What a wrapped key is.
 const (
 	labelDocument = "document key" // named by its resource
-	labelPrivate  = "private key"  // named by the hash of its public half
+	labelPrivate  = "private key"  // named by the hash of its public half, in Base64
 )
 
 const formatOne = 1
