@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,10 +14,11 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	start  time.Duration
-	door   *mounted // nil: none was found
-	sealed bool     // the server is
-	route  string   // "" if none was found
-	in     int      // bytes of the body
+	door   *mounted    // nil: none was found
+	sealed bool        // the server is
+	route  string      // "" if none was found
+	in     int         // bytes of the body
+	known  atomic.Bool // a caller that is no stranger was heard
 	notes  []slog.Attr
 	status int // 0 until the header is written
 	err    error
@@ -81,11 +83,19 @@ func (s *Server) finish(e *exchange, r *http.Request) {
 		s.o.Logger.Debug("No such door", "status", e.status, "from", r.RemoteAddr)
 		return
 	}
+	// Security: so would lines at doors whose names are known (T-90).
+	if !e.known.Load() && !s.lines.take(1) {
+		s.unwritten.Add(1)
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("kind", kind), slog.String("endpoint", endpoint), slog.String("operation", route),
 		slog.Int("status", e.status), slog.Int64("took_us", took.Microseconds()), slog.Int("bytes", e.in), slog.String("from", r.RemoteAddr),
 	}
 	attrs = append(attrs, e.notes...)
+	if n := s.unwritten.Swap(0); n > 0 {
+		attrs = append(attrs, slog.Int64("strangers_left_out", n))
+	}
 	level := slog.LevelInfo
 	if e.err != nil {
 		attrs = append(attrs, slog.String("failure", failure.String()), slog.String("error", printable(e.err.Error(), 512)))

@@ -119,12 +119,16 @@ func (m *mounted) routes(routes []Route) {
 	}
 }
 
-// belowKey finds in a request's context what stood before the door's own path.
-type belowKey struct{}
+// belowKey finds in a request's context what stood before the door's own path, and
+// exchangeKey the *exchange.
+type (
+	belowKey    struct{}
+	exchangeKey struct{}
+)
 
 // serve hands a request to the route that it is for.
 func (m *mounted) serve(e *exchange, r *http.Request, below string) {
-	inner := r.WithContext(context.WithValue(r.Context(), belowKey{}, below))
+	inner := r.WithContext(context.WithValue(context.WithValue(r.Context(), belowKey{}, below), exchangeKey{}, e))
 	u := *r.URL
 	u.Path = strings.TrimPrefix(u.Path, below)
 	u.RawPath = strings.TrimPrefix(u.RawPath, below)
@@ -242,6 +246,8 @@ func (m *mounted) do(ctx context.Context, caller *authn.Caller, op keyserver.Op)
 	rate := m.rate
 	if stranger {
 		rate = m.others.rate
+	} else if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		e.known.Store(true)
 	}
 	if !rate.take(weight(op)) {
 		return nil, ErrRate

@@ -30,6 +30,7 @@ const (
 	maxConnections = 8192
 	maxRunning     = 1024      // requests in handlers
 	maxBodies      = 128 << 20 // bytes of all bodies that are there or on their way
+	strangerLines  = 100       // a second in the log about requests of strangers
 )
 
 // Keys is the key server behind the doors; *keyserver.Server is one.
@@ -62,7 +63,10 @@ type Server struct {
 	bodies  *room
 	running chan struct{}
 	watch   clock.Clock           // for how long requests take
+	lines   *bucket               // of the log, for strangers
 	index   atomic.Pointer[index] // of the newest state that a request has met
+
+	unwritten atomic.Int64 // such lines, since the last that was written
 
 	mu     sync.Mutex
 	public string
@@ -77,7 +81,7 @@ func New(o Options) *Server {
 	}
 	return &Server{
 		o: o, meter: newMeter(o.Metrics), bodies: &room{left: maxBodies}, running: make(chan struct{}, maxRunning),
-		watch: clock.Process(), public: o.Public, doors: map[string]*mounted{},
+		watch: clock.Process(), lines: newBucket(clock.Process(), strangerLines, 0), public: o.Public, doors: map[string]*mounted{},
 	}
 }
 

@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,9 +12,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -171,3 +174,44 @@ func TestFirst(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestStrangersFillNoLog: what strangers ask at a door whose name is known leaves so
+// many lines a second and no more; those of callers are all written.
+func TestStrangersFillNoLog(t *testing.T) {
+	var log bytes.Buffer
+	s := New(Options{Keys: &decided{}, Clock: clock.System(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	clk := clock.NewManual(time.Unix(0, 0))
+	s.lines = newBucket(clk, strangerLines, 0)
+	m := &mounted{server: s, kind: &Kind{Name: "kes"}, state: &authority.EndpointState{}, rate: newBucket(clk, 1000, 0)}
+	m.others = newStrangers(clk, m.rate)
+	lines := func(n int, c *authn.Caller) int {
+		log.Reset()
+		for range n {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+			e := &exchange{ResponseWriter: httptest.NewRecorder(), door: m}
+			if c != nil {
+				if _, err := m.do(context.WithValue(r.Context(), exchangeKey{}, e), c, &keyserver.Use{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.finish(e, r)
+		}
+		return strings.Count(log.String(), "msg=Door")
+	}
+	if n := lines(3*strangerLines, nil); n != strangerLines {
+		t.Errorf("%d lines about strangers", n)
+	}
+	if n := lines(3, authn.Anyone("door", "dke")); n != 0 {
+		t.Errorf("%d lines about anyone", n)
+	}
+	if n := lines(2*strangerLines, holder(t)); n != 2*strangerLines {
+		t.Errorf("%d lines about a caller", n)
+	}
+	if !strings.Contains(log.String(), "strangers_left_out=203") {
+		t.Error("nobody learns how many lines are missing")
+	}
+	clk.Advance(time.Second)
+	if n := lines(1, nil); n != 1 {
+		t.Error("silent for good")
+	}
+}
