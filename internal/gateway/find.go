@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 
@@ -39,6 +40,7 @@ func (s *Server) find(r *http.Request) (*place, error) {
 			known := s.index.Load()
 			if known == nil || known.epoch != st.Epoch {
 				known = indexOf(st)
+				known.public = s.publicHost()
 				fresh = known
 			}
 			e, below = s.locate(st, known, r)
@@ -63,13 +65,15 @@ func (s *Server) find(r *http.Request) (*place, error) {
 // index is what the endpoints of one state are found by.
 type index struct {
 	epoch wire.Epoch
-	hosts map[string]string     // names, by host
-	only  map[string]string     // names, by kind; "" where there are several
-	live  map[string]wire.Epoch // records, by name
+	// public is the host under which all endpoints are met, each below its name.
+	public string
+	hosts  map[string]string     // names, by host
+	only   map[string]string     // names, by kind; "" where there are several
+	live   map[string]wire.Epoch // records, by name
 }
 
 func indexOf(st *authority.State) *index {
-	x := &index{st.Epoch, map[string]string{}, map[string]string{}, map[string]wire.Epoch{}}
+	x := &index{epoch: st.Epoch, hosts: map[string]string{}, only: map[string]string{}, live: map[string]wire.Epoch{}}
 	for e := range st.Endpoints() {
 		if e.Removed {
 			continue
@@ -106,10 +110,13 @@ func (s *Server) drop(fresh *index) {
 // locate says which endpoint a request is for, nil for none, and what of the path
 // named it.
 func (s *Server) locate(st *authority.State, x *index, r *http.Request) (e *authority.EndpointState, below string) {
-	if name, ok := x.hosts[hostname(r.Host)]; ok {
+	host, name := hostname(r.Host), first(r)
+	// Security: who makes an endpoint under the public host takes nothing from those
+	// that are met there already (T-87).
+	others := host == x.public && present(st.Endpoint(name)) != nil
+	if name, ok := x.hosts[host]; ok && !others {
 		return st.Endpoint(name), ""
 	}
-	name := first(r)
 	if e = st.Endpoint(name); e != nil {
 		return present(e), "/" + name
 	}
@@ -175,6 +182,17 @@ func (s *Server) findSealed(r *http.Request) (*place, error) {
 		}
 	}
 	return nil, keyserver.ErrSealed
+}
+
+// publicHost is the host of the public origin, "" for none.
+func (s *Server) publicHost() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := url.Parse(s.public)
+	if err != nil {
+		return ""
+	}
+	return hostname(u.Host)
 }
 
 // hostname is the name in a Host header as records have it.

@@ -3,6 +3,7 @@
 package gateway_test
 
 import (
+	"crypto/x509"
 	"net"
 	"strings"
 	"testing"
@@ -60,6 +61,31 @@ func TestWhichEndpoint(t *testing.T) {
 	set(r, authority.Endpoint{Name: "door", Host: "door.example.com"})
 	if got := ask(r, c, "door.example.com:"+port, "/where"); !strings.HasPrefix(got, "200 door https://door.example.com:") {
 		t.Errorf("with a new host: %s", got)
+	}
+}
+
+// TestPublicHost: an endpoint whose host is the public one takes the root and nothing
+// of the others, whose clients need no certificate of its own.
+func TestPublicHost(t *testing.T) {
+	r := newToy(t, authority.Endpoint{})
+	_, port, _ := net.SplitHostPort(r.Doors)
+	at := "keys.example.com:" + port
+	r.Gateway.SetPublic("https://" + at)
+	set(r, authority.Endpoint{Name: "taker", Host: "keys.example.com"})
+	for path, want := range map[string]string{"/door/where": "200 door ", "/taker/where": "200 taker ", "/where": "200 taker ", "/third/where": "418 no-route"} {
+		if got := ask(r, r.Client(nil), at, path); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %q, want %s", path, got, want)
+		}
+	}
+	ca := newCA(t)
+	set(r, authority.Endpoint{Name: "taker", Host: "keys.example.com", ClientCAs: [][]byte{ca.cert.Raw}})
+	for path, want := range map[string]string{"/door/where": "200 door ", "/taker/where": "418 unauthenticated", "/where": "418 unauthenticated"} {
+		if got := ask(r, r.Client(nil), at, path); !strings.HasPrefix(got, want) {
+			t.Errorf("with client certificates: %s: %q, want %s", path, got, want)
+		}
+	}
+	if got := ask(r, r.Client(ca.client("app", x509.ExtKeyUsageClientAuth)), at, "/where"); !strings.HasPrefix(got, "200 taker ") {
+		t.Errorf("with one: %q", got)
 	}
 }
 

@@ -53,7 +53,9 @@ func (s *Server) configFor(usual *tls.Config, h *tls.ClientHelloInfo) (*tls.Conf
 	// A resumed session would bring a certificate that another record let pass.
 	c.SessionTicketsDisabled = true
 	c.ClientAuth = tls.RequestClientCert
-	if len(e.ClientCAs) > 0 {
+	// Under the public host others are met, whose clients have none; each request is
+	// held against its endpoint's record in any case.
+	if len(e.ClientCAs) > 0 && e.Host != s.publicHost() {
 		pool, err := rootsOf(e)
 		if err != nil {
 			return nil, err
