@@ -12,6 +12,7 @@ import (
 	"claviger/internal/admin"
 	"claviger/internal/authority"
 	"claviger/internal/cli/endpointcmd"
+	"claviger/internal/cli/endpointcmd/endpoint"
 	"claviger/internal/wire"
 )
 
@@ -169,9 +170,14 @@ func subjectSwitch(s *authority.State, id, reason string, enable bool) (string, 
 	if enable {
 		kind = authority.KindClientEnable
 	}
-	name, _, _ := strings.Cut(id, ":")
-	if s.Endpoint(name) == nil {
+	name, subject, _ := strings.Cut(id, ":")
+	e := s.Endpoint(name)
+	if e == nil {
 		return kind, nil, fmt.Errorf("%w: there is no endpoint named %s", admin.ErrNotFound, name)
+	}
+	// Security: what reads as revoked has to be (T-92).
+	if why := endpoint.Unmet(e.Kind, subject); why != "" && !enable {
+		return kind, nil, usagef("%s would stop nobody: %s", id, why)
 	}
 	if s.ClientRevoked(id) != enable {
 		return kind, nil, fmt.Errorf("%w: %s is so already", admin.ErrNoChange, id)
