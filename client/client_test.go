@@ -112,7 +112,7 @@ func TestClosed(t *testing.T) {
 // fallen behind; and the gravest reason is told when none does.
 func TestFailover(t *testing.T) {
 	for name, spoil := range map[string]func(*fakeserver.Server){
-		"down":  func(s *fakeserver.Server) { s.Lie.Refuse = errDown },
+		"down":  func(s *fakeserver.Server) { s.Refuse(errDown) },
 		"lies":  func(s *fakeserver.Server) { s.Lie.Grant = func(g *wire.Grant) { g.Client += "x" } },
 		"stale": func(s *fakeserver.Server) { s.Lie.Grant = func(g *wire.Grant) { g.Epoch.Position-- } },
 	} {
@@ -129,7 +129,7 @@ func TestFailover(t *testing.T) {
 			if w.client.net.Order()[0] != second {
 				t.Error("the server that answered is not asked first")
 			}
-			two.Lie.Refuse = errDown
+			two.Refuse(errDown)
 			w.client = w.dial(two, w.server)
 			want := map[string]error{"down": ErrUnavailable, "lies": ErrIntegrity, "stale": ErrRollback}[name]
 			if err := w.open(sealed); !errors.Is(err, want) {

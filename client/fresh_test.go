@@ -22,8 +22,8 @@ import (
 var errDown = errors.New("the network is down")
 
 // cut takes the server away; mend brings it back.
-func (w *world) cut()  { w.server.Lie.Refuse = errDown }
-func (w *world) mend() { w.server.Lie.Refuse = nil }
+func (w *world) cut()  { w.server.Refuse(errDown) }
+func (w *world) mend() { w.server.Refuse(nil) }
 
 // tryOpen opens ciphertext and says whether that needed a request for a key.
 func (w *world) tryOpen(ciphertext []byte) (asked bool, err error) {

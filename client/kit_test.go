@@ -252,7 +252,7 @@ func TestCancelled(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	w.server.Lie.Refuse = context.Canceled
+	w.server.Refuse(context.Canceled)
 	if _, err := w.client.Encrypt(ctx, "payments/cards", nil, EncryptOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Encrypt = %v", err)
 	}

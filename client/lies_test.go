@@ -93,7 +93,7 @@ func TestLies(t *testing.T) {
 		{"longer", message(func(m []byte) []byte { return append(m, 0) }), ErrIntegrity},
 		{"empty", message(func([]byte) []byte { return nil }), ErrIntegrity},
 		{"an unsigned refusal", func(w *world) {
-			w.server.Lie.Refuse = &fakeserver.Refusal{Status: 403, Code: "denied", Message: "you are revoked"}
+			w.server.Refuse(&fakeserver.Refusal{Status: 403, Code: "denied", Message: "you are revoked"})
 		}, ErrUnavailable},
 	}
 	for _, tt := range tests {

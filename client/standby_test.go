@@ -118,9 +118,9 @@ func (w *world) version() uint64 {
 // stateBy is a new statement, also while the server can't be reached.
 func (w *world) stateBy(s *fakeserver.Server) []byte {
 	w.t.Helper()
-	refuse := s.Lie.Refuse
-	s.Lie.Refuse = nil
-	defer func() { s.Lie.Refuse = refuse }()
+	refuse := s.Refusing()
+	s.Refuse(nil)
+	defer s.Refuse(refuse)
 	out, err := s.Statement(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)

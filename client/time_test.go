@@ -42,7 +42,8 @@ func TestOneServersClockIsNotAnothers(t *testing.T) {
 			two := w.domain.Server("two")
 			w.server.Lie.Grant = func(g *wire.Grant) { g.Issued = issued }
 			sealed := w.seal("4111")
-			w.server.Lie = fakeserver.Lies{Refuse: errDown}
+			w.server.Lie = fakeserver.Lies{}
+			w.server.Refuse(errDown)
 			reroute(w.client, w.client.net.Order()[0], wayTo(two))
 			if err := w.open(sealed); err != nil {
 				t.Errorf("Decrypt at the second server: %v", err)

@@ -63,7 +63,7 @@ func TestBoard(t *testing.T) {
 			s.Lie.Descriptor = func(d *wire.Descriptor) { d.Domain[0]++ }
 		},
 		"is behind": func(s *fakeserver.Server) { s.Lie.Grant = func(g *wire.Grant) { g.Epoch.Position-- } },
-		"is down":   func(s *fakeserver.Server) { s.Lie.Refuse = errDown },
+		"is down":   func(s *fakeserver.Server) { s.Refuse(errDown) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -29,7 +29,6 @@ type Lies struct {
 	Signer       crypto.Signer       // signs in place of the server's key
 	Type         string              // type string to sign grants as
 	SealTo       []byte              // HPKE key to seal to in place of the client's
-	Refuse       error               // answers nothing
 }
 
 // Server is one key server. Change Lie while nobody asks.
@@ -43,6 +42,7 @@ type Server struct {
 	tls    wire.Hash
 
 	mu         sync.Mutex
+	refuse     error // nothing is answered
 	hpke       *wire.Key
 	descriptor []byte
 	issued     time.Time
@@ -70,6 +70,21 @@ func (d *Domain) Server(name string) *Server {
 	d.must(err)
 	s.cert, s.tls = cert, hash
 	return s
+}
+
+// Refuse has the server answer nothing but err, until it is nil; also while somebody
+// asks.
+func (s *Server) Refuse(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = err
+}
+
+// Refusing is what Refuse was told.
+func (s *Server) Refusing() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refuse
 }
 
 // ID is the server's id.
@@ -155,8 +170,8 @@ func (s *Server) current() ([]byte, *wire.Key) {
 
 // Introduction answers GET /v1/introduction.
 func (s *Server) Introduction(context.Context) ([]byte, error) {
-	if s.Lie.Refuse != nil {
-		return nil, s.Lie.Refuse
+	if err := s.Refusing(); err != nil {
+		return nil, err
 	}
 	descriptor, _ := s.current()
 	in := wire.Introduction{Descriptor: descriptor, Members: s.domain.Members().Chain}
@@ -173,8 +188,8 @@ func (s *Server) Statement(context.Context) ([]byte, error) {
 	s.size++
 	size := s.size
 	s.mu.Unlock()
-	if s.Lie.Refuse != nil {
-		return nil, s.Lie.Refuse
+	if err := s.Refusing(); err != nil {
+		return nil, err
 	}
 	d := s.domain
 	d.mu.Lock()
@@ -195,8 +210,8 @@ var errOther = errors.New("fake server refuses")
 
 // Exchange answers POST /v1/exchange and /v1/enroll.
 func (s *Server) Exchange(_ context.Context, sealed []byte) ([]byte, error) {
-	if s.Lie.Refuse != nil {
-		return nil, s.Lie.Refuse
+	if err := s.Refusing(); err != nil {
+		return nil, err
 	}
 	var outer wire.Sealed
 	if err := wire.Unmarshal(sealed, &outer, wire.MaxSealedSize); err != nil {
