@@ -110,6 +110,7 @@ func TestLies(t *testing.T) {
 				t.Errorf("%d leases at hand after a lie", n)
 			}
 			w.server.Lie = fakeserver.Lies{}
+			w.server.Refuse(nil)
 			if err := w.open(w.seal("4111")); err != nil {
 				t.Errorf("after the lie: %v", err)
 			}
