@@ -45,12 +45,15 @@ func (c *Core) makeRelease(ctx context.Context, caller *authn.Caller, op *Releas
 	// Between the facts and the keys the erasure epoch must stay.
 	c.switching.RLock()
 	defer c.switching.RUnlock()
+	// Security: the time before the facts. A release counts as a word issued at its
+	// own time; with a later one it would speak for what it has not seen (T-36).
+	now := c.Now()
 	f := c.collect(caller, op.Request.Items...)
 	set, err := c.currentPolicy(f.Policy)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	a := rules.Ask{Now: c.Now(), Reason: op.Request.Reason, Route: "native", Native: true}
+	a := rules.Ask{Now: now, Reason: op.Request.Reason, Route: "native", Native: true}
 	if op.Ahead {
 		a.Route = "standing"
 	}

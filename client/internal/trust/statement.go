@@ -80,6 +80,9 @@ func (v *View) Statement(signed []byte) error {
 	if st.Domain != v.domain {
 		return integrity("statement of another domain")
 	}
+	// Security: the moment before the age. What follows writes the mark and syncs it;
+	// a disk that takes its time must not make the word younger (T-36).
+	at := v.moment()
 	age, err := v.signedAgo(st.Server, st.Issued)
 	if err != nil {
 		return err
@@ -91,7 +94,7 @@ func (v *View) Statement(signed []byte) error {
 	if err := v.checkpoint(st, w); err != nil {
 		return err
 	}
-	v.told = v.fresher(v.told, heard{st.Epoch, st.Head, v.moment(), age})
+	v.told = v.fresher(v.told, heard{st.Epoch, st.Head, at, age})
 	// Of one epoch, a later statement may list less: what has run out by then.
 	if v.news == nil || v.news.epoch.Compare(st.Epoch) <= 0 {
 		v.news = newNews(st)
