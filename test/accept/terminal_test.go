@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,6 +64,7 @@ func (a answer) fits(screen string) bool {
 type seated struct {
 	*running
 	keyboard *os.File
+	read     chan struct{} // closed when the screen was read to its end
 }
 
 func (p *person) sit(args []string, answers ...answer) *seated {
@@ -79,8 +81,12 @@ func (p *person) sitAt(cmd *exec.Cmd, answers ...answer) *seated {
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = tty, tty, tty
 	r.cmd.SysProcAttr.Setctty = true
 	r.launch()
-	go r.converse(keyboard, answers)
-	return &seated{running: r, keyboard: keyboard}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		r.converse(keyboard, answers)
+	}()
+	return &seated{running: r, keyboard: keyboard, read: read}
 }
 
 // converse reads the screen until the program closes it.
@@ -115,6 +121,10 @@ func (s *seated) ends(code int) *seated {
 			return fmt.Errorf("%v still runs:\n%s", s.cmd.Args, s.String())
 		}
 	})
+	select { // or what it said last would be missing now and then
+	case <-s.read:
+	case <-time.After(time.Minute): // somebody else holds the terminal
+	}
 	if got := s.cmd.ProcessState.ExitCode(); got != code {
 		s.t.Fatalf("%v\nexit status %d, want %d\n%s", s.cmd.Args, got, code, s.String())
 	}
