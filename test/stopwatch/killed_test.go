@@ -110,7 +110,7 @@ const maxTries = 2
 // do does one thing with at most one retry.
 func (l *load) do(ctx context.Context, what string, f func(ctx context.Context, try int) error) bool {
 	began := l.rig.clock.Boot()
-	var err error
+	err := context.Canceled // what was never tried was never done
 	tries := 0
 	for tries < maxTries && ctx.Err() == nil {
 		if err = f(ctx, tries); err == nil {
