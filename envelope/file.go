@@ -11,8 +11,16 @@ import (
 	"claviger/internal/secret"
 )
 
+// A Reserver is a destination of EncryptFile or DecryptFile that is told how many
+// bytes it will hold, before most of them are written: a file system can give them
+// their place at once, for less, and a disk that is too small fails in time. An
+// error ends the work and is returned.
+type Reserver interface {
+	Reserve(size int64) error
+}
+
 // EncryptFile seals the first size bytes of src into an object at the start of
-// dst and returns the object's size. Workers read, seal and write batches of
+// dst, which may be a [Reserver], and returns the object's size. Workers read, seal and write batches of
 // 1 MiB, each at its own place, so src and dst must not be the same file. After
 // an error dst holds nothing of use. dst isn't cut to the object's size, so it
 // had better be a new file. A src that is shorter is io.ErrUnexpectedEOF.
@@ -25,12 +33,12 @@ func EncryptFile(ctx context.Context, w Wrapper, dst io.WriterAt, src io.ReaderA
 		return 0, err
 	}
 	begin := int64(len(s.header))
-	n, err := s.file(ctx, io.NewOffsetWriter(dst, begin), begin, src, size)
+	n, err := s.file(ctx, dst, begin, src, size)
 	return begin + n, err
 }
 
 // DecryptFile opens the object in the first size bytes of src into the start of
-// dst and returns the plaintext's size. What it writes is authentic batch by
+// dst, which may be a [Reserver], and returns the plaintext's size. What it writes is authentic batch by
 // batch, but after an error dst may hold a part: write to a new file and rename
 // it. Errors: ErrFormat, ErrNoKey, ErrIntegrity, those of u, src and dst.
 func DecryptFile(ctx context.Context, u Unwrapper, dst io.WriterAt, src io.ReaderAt, size int64, o Options) (int64, error) {
@@ -47,18 +55,21 @@ func (s *Sealer) File(ctx context.Context, dst io.WriterAt, src io.ReaderAt, siz
 	return s.file(ctx, dst, 0, src, size)
 }
 
-// file is File for a body that begins at the given place of the file behind dst.
+// file is File for a body that begins at the given place of dst.
 func (s *Sealer) file(ctx context.Context, dst io.WriterAt, begin int64, src io.ReaderAt, size int64) (int64, error) {
 	total, err := cobblestone.SealedSize(size)
 	if err != nil {
 		return 0, sealed(err)
+	}
+	if err := reserve(dst, begin+total); err != nil {
+		return 0, err
 	}
 	body, err := s.take()
 	if err != nil {
 		return 0, err
 	}
 	defer body.Wipe()
-	if err := writeAt(dst, body.Prefix(), 0); err != nil {
+	if err := writeAt(dst, body.Prefix(), begin); err != nil {
 		return 0, err
 	}
 	count := batches(size)
@@ -73,7 +84,7 @@ func (s *Sealer) file(ctx context.Context, dst io.WriterAt, begin int64, src io.
 		if err != nil {
 			return sealed(err)
 		}
-		return writeAt(dst, out, at)
+		return writeAt(dst, out, begin+at)
 	})
 	if err != nil {
 		return 0, err
@@ -94,6 +105,9 @@ func (o *Opener) file(ctx context.Context, dst io.WriterAt, src io.ReaderAt, beg
 		return 0, err
 	}
 	defer r.body.Wipe()
+	if err := reserve(dst, r.plain); err != nil {
+		return 0, err
+	}
 	count := batches(r.plain)
 	err = inParallel(ctx, o.workers, count, func(b *buffers, batch int64) error {
 		from, to := span(batch, cobblestone.Offset, size)
@@ -137,6 +151,18 @@ func readPlainAt(src io.ReaderAt, p []byte, off int64) error {
 		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("read plaintext: %w", err)
+}
+
+// reserve tells a destination that wants to know.
+func reserve(dst io.WriterAt, size int64) error {
+	r, ok := dst.(Reserver)
+	if !ok {
+		return nil
+	}
+	if err := r.Reserve(size); err != nil {
+		return fmt.Errorf("reserve room for output: %w", err)
+	}
+	return nil
 }
 
 func writeAt(dst io.WriterAt, p []byte, off int64) error {

@@ -112,6 +112,44 @@ func TestDecryptToFails(t *testing.T) {
 	}
 }
 
+// reserver counts what it is told beforehand.
+type reserver struct {
+	*os.File
+	size int64
+	err  error
+}
+
+func (r *reserver) Reserve(size int64) error {
+	r.size += size
+	return r.err
+}
+
+// TestReserve: a destination is told how large it will be, once, and may refuse.
+func TestReserve(t *testing.T) {
+	k := leafKey(t, testRef(""))
+	for _, n := range []int64{0, 1, 3*batchPlain + 5} {
+		plain := random(int(n))
+		object, back := &reserver{File: newFile(t)}, &reserver{File: newFile(t)}
+		size := must[int64](t)(EncryptFile(t.Context(), k, object, bytes.NewReader(plain), n, Options{Workers: 2}))
+		if info := must[os.FileInfo](t)(object.Stat()); object.size != size || info.Size() != size {
+			t.Errorf("%d bytes: room for %d was reserved, %d came of it, %d said", n, object.size, info.Size(), size)
+		}
+		must[int64](t)(DecryptFile(t.Context(), k, back, object, size, Options{Workers: 2}))
+		if back.size != n {
+			t.Errorf("%d bytes: room for %d was reserved to decrypt", n, back.size)
+		}
+		full := errors.New("disk full")
+		_, err := EncryptFile(t.Context(), k, &reserver{File: newFile(t), err: full}, bytes.NewReader(plain), n, Options{})
+		wantErr(t, "EncryptFile", err, full)
+		refused := &reserver{File: newFile(t), err: full}
+		_, err = DecryptFile(t.Context(), k, refused, object, size, Options{})
+		wantErr(t, "DecryptFile", err, full)
+		if info := must[os.FileInfo](t)(refused.Stat()); info.Size() != 0 {
+			t.Errorf("%d bytes were decrypted into a place that was refused", info.Size())
+		}
+	}
+}
+
 // TestDecryptFileChecksFirst: a cut file is refused before a byte is written.
 func TestDecryptFileChecksFirst(t *testing.T) {
 	k := leafKey(t, testRef(""))

@@ -111,7 +111,11 @@ func TestOutputModes(t *testing.T) {
 	}
 	for _, c := range cases {
 		out := create(t, c.o)
-		if st, err := out.File().Stat(); err != nil || c.name != "new file for others" && st.Mode().Perm() != 0o600 {
+		parts, _ := filepath.Glob(filepath.Join(dir, ".*.part"))
+		if len(parts) != 1 {
+			t.Fatalf("%s: %d files in the making", c.name, len(parts))
+		}
+		if st, err := os.Stat(parts[0]); err != nil || c.name != "new file for others" && st.Mode().Perm() != 0o600 {
 			t.Errorf("%s: others can read the file in the making", c.name)
 		}
 		if err := out.Commit(); err != nil {
@@ -187,8 +191,8 @@ func TestOutputToStreams(t *testing.T) {
 	}
 	out.Abort()
 	want(t, "standard output", s.out.String(), "\x01\x02")
-	if out.File() != nil {
-		t.Error("standard output has no file to write at offsets")
+	if out.Places() {
+		t.Error("standard output has no places to write at")
 	}
 
 	text := &session{tty: true}

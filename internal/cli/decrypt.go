@@ -68,8 +68,8 @@ func (e *env) decrypt(ctx context.Context, args, keys []string, f cipherFlags, c
 	o := f.expect(keys, p)
 	o.AllowCompromised, o.Workers = compromised, bulkWorkers()
 	var opened client.Opened
-	if dst := out.File(); dst != nil && in.file != nil {
-		r.Bytes, opened, err = c.DecryptFile(ctx, dst, in.section(), o)
+	if out.Places() && in.file != nil {
+		r.Bytes, opened, err = c.DecryptFile(ctx, out, in.section(), o)
 	} else {
 		counted := &countedWriter{w: out}
 		opened, err = c.DecryptStream(ctx, counted, in.stream(), o)

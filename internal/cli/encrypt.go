@@ -66,8 +66,8 @@ func (e *env) encrypt(ctx context.Context, args []string, key string, f cipherFl
 	defer c.Close()
 	o := client.EncryptOptions{Partition: f.partitionBytes(), HidePartition: hide, Context: f.contextBytes(), Workers: bulkWorkers()}
 	r = cipherResult{Output: f.out, Key: key}
-	if dst := out.File(); dst != nil && in.file != nil {
-		r.Bytes, err = c.EncryptFile(ctx, key, dst, in.section(), o)
+	if out.Places() && in.file != nil {
+		r.Bytes, err = c.EncryptFile(ctx, key, out, in.section(), o)
 	} else {
 		r.Bytes, err = c.EncryptStream(ctx, key, out, in.stream(), o)
 	}

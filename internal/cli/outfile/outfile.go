@@ -131,14 +131,18 @@ func createBeside(path string, mode, keep fs.FileMode) (*File, error) {
 // Write appends to the output.
 func (o *File) Write(b []byte) (int, error) { return o.w.Write(b) }
 
-// File is the file in the making, for callers that write at offsets or want
-// its size set; nil when the output is a stream.
-func (o *File) File() *os.File {
-	if o.target == "" {
-		return nil
-	}
-	return o.file
-}
+// WriteAt writes at an offset, as [File.Places] permits.
+func (o *File) WriteAt(b []byte, off int64) (int, error) { return o.file.WriteAt(b, off) }
+
+// Places reports whether the output has places: whether WriteAt and Reserve may
+// be called. A stream has none.
+func (o *File) Places() bool { return o.target != "" }
+
+// Reserve gives the file that size, and room on the disk if its file system does
+// so at once and is quicker for it: ext4 is, by a fifth of what writing takes; XFS
+// and btrfs aren't, and tmpfs and some others would write all of it. Too little
+// room is an error.
+func (o *File) Reserve(size int64) error { return reserve(o.file, size) }
 
 // Synced reports whether Commit waits until the content is durable.
 func (o *File) Synced() bool { return o.sync }
