@@ -8,10 +8,10 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -136,10 +136,14 @@ func ServerIDOf(pub crypto.PublicKey) ServerID {
 	return ServerID(h[:16])
 }
 
-// ed25519Head is what the DER of an Ed25519 key begins with, the key being its
-// last 32 bytes (RFC 8410, section 4). Each verification names its key so, and
-// the general encoder costs more than the hash.
-const ed25519Head = "\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"
+// What the DER of a key begins with, the key being the rest: the 32 bytes of an
+// Ed25519 key (RFC 8410, section 4), or the uncompressed point of a P-256 key, of 65
+// (RFC 5480, section 2). Each verification names its key so, and the general
+// encoder costs more than the hash.
+const (
+	ed25519Head = "\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"
+	p256Head    = "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00"
+)
 
 // spki returns the DER of an accepted key, nil for any other.
 func spki(pub crypto.PublicKey) []byte {
@@ -148,17 +152,17 @@ func spki(pub crypto.PublicKey) []byte {
 		if len(k) != ed25519.PublicKeySize {
 			return nil
 		}
-		return append(append(make([]byte, 0, len(ed25519Head)+len(k)), ed25519Head...), k...)
+		return slices.Concat([]byte(ed25519Head), k)
 	case *ecdsa.PublicKey:
 		if k == nil || k.Curve != elliptic.P256() {
 			return nil
 		}
+		point, err := k.Bytes()
+		if err != nil { // it isn't on the curve
+			return nil
+		}
+		return slices.Concat([]byte(p256Head), point)
 	default:
 		return nil
 	}
-	der, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		return nil
-	}
-	return der
 }

@@ -6,10 +6,14 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
@@ -293,11 +297,16 @@ func (zeros) ReadAt(p []byte, _ int64) (int, error) {
 
 var _ io.ReaderAt = zeros{}
 
-// publicKey is the public-key work of a release, with the product's own functions:
-// open the request, verify its signature, seal the answer, sign it.
+// publicKey is the public-key work of a release: open the request, verify its
+// signature, which is of a workload's certificate and therefore ECDSA P-256, seal
+// the answer to a key that was never seen before, sign it.
 func publicKey([]string) (operation, float64, error) {
 	server, client := wire.NewKey(), wire.NewKey()
-	public, private, err := ed25519.GenerateKey(nil)
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	workload, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -306,14 +315,19 @@ func publicKey([]string) (operation, float64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	signature := ed25519.Sign(private, message)
+	digest := sha256.Sum256(message)
+	signature, err := ecdsa.SignASN1(rand.Reader, workload, digest[:])
+	if err != nil {
+		return nil, 0, err
+	}
 	return func() error {
 		opened, err := server.Open(wire.TypeRequest, info, request, 1<<20)
 		if err != nil {
 			return err
 		}
-		if !ed25519.Verify(public, opened, signature) {
-			return fmt.Errorf("a signature does not verify")
+		digest := sha256.Sum256(opened)
+		if !ecdsa.VerifyASN1(&workload.PublicKey, digest[:], signature) {
+			return errors.New("a signature does not verify")
 		}
 		sealed, err := wire.Seal(client.Public(), wire.TypeRelease, info, message)
 		if err != nil {

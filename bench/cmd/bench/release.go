@@ -50,7 +50,7 @@ func (b *bench) release(ctx context.Context) error {
 		}
 		return 0
 	}
-	table.Row("bound: open and seal (X-Wing), verify and sign (Ed25519)", report.Number(rate(bound, 1)), "1")
+	table.Row("bound: open (X-Wing), verify (ECDSA P-256), seal (X-Wing), sign (Ed25519)", report.Number(rate(bound, 1)), "1")
 	table.Row("**claviger**: release of one key, request and answer", report.Number(rate("server/Release", 1)), report.Number(b.found.Ratio(bound, "server/Release")))
 	table.Row("**claviger**: keys, 64 in a request", report.Number(rate("server/Release64", 64)), "")
 	b.texts["release"] = table.String()
