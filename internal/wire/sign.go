@@ -124,16 +124,15 @@ func SignChain(typ string, payload []byte, chain [][]byte, key crypto.Signer) ([
 // each key. A key that has signed already is refused: it would never count
 // twice.
 func AddSignature(msg []byte, typ string, limit int, keys ...crypto.Signer) ([]byte, error) {
-	parsed, raw, err := parseSigned(typ, msg, limit)
+	parsed, err := ParseSigned(typ, msg, limit)
 	if err != nil {
 		return nil, err
 	}
+	raw := parsed.raw()
 	for _, key := range keys {
 		kid := KeyHash(key.Public())
-		for _, have := range parsed.Signatures {
-			if have.KID == kid {
-				return nil, errors.New("add signature: this key has signed already")
-			}
+		if parsed.place(kid) >= 0 {
+			return nil, errors.New("add signature: this key has signed already")
 		}
 		sig, err := sign(typ, parsed.Payload, nil, key)
 		if err != nil {
@@ -150,24 +149,21 @@ func AddSignature(msg []byte, typ string, limit int, keys ...crypto.Signer) ([]b
 // Merge returns a with the signatures of b that a lacks. Both must carry the
 // same payload.
 func Merge(typ string, a, b []byte, limit int) ([]byte, error) {
-	pa, raw, err := parseSigned(typ, a, limit)
+	pa, err := ParseSigned(typ, a, limit)
 	if err != nil {
 		return nil, err
 	}
-	pb, other, err := parseSigned(typ, b, limit)
+	pb, err := ParseSigned(typ, b, limit)
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(pa.Payload, pb.Payload) {
 		return nil, errors.New("merge signatures: the signed bytes differ")
 	}
-	have := map[Hash]bool{}
-	for _, s := range pa.Signatures {
-		have[s.KID] = true
-	}
-	for i, s := range pb.Signatures {
-		if !have[s.KID] {
-			raw.Signatures = append(raw.Signatures, other.Signatures[i])
+	raw := pa.raw()
+	for i, s := range pb.raw().Signatures {
+		if pa.place(pb.Signatures[i].KID) < 0 {
+			raw.Signatures = append(raw.Signatures, s)
 		}
 	}
 	if len(raw.Signatures) > MaxSignatures {
@@ -176,11 +172,13 @@ func Merge(typ string, a, b []byte, limit int) ([]byte, error) {
 	return marshalSign(raw), nil
 }
 
-// ParseSigned reads a COSE_Sign message of at most limit bytes. Type is not
-// found in the message: a signature made for another type fails in Verify.
-func ParseSigned(typ string, msg []byte, limit int) (*Signed, error) {
-	s, _, err := parseSigned(typ, msg, limit)
-	return s, err
+// raw is s as it is encoded.
+func (s *Signed) raw() coseSign {
+	out := coseSign{Payload: s.Payload}
+	for _, sig := range s.Signatures {
+		out.Signatures = append(out.Signatures, coseSignature{Protected: sig.protected, Value: sig.Value})
+	}
+	return out
 }
 
 // Verify reports nil if the message carries a signature whose key id is that of
@@ -198,9 +196,14 @@ func (s *Signed) Verify(pub crypto.PublicKey) error {
 
 // by finds the signature of a key: its place, or -1.
 func (s *Signed) by(kid Hash) int {
-	if kid.IsZero() {
+	if kid.IsZero() { // of a key that isn't accepted here
 		return -1
 	}
+	return s.place(kid)
+}
+
+// place finds the signature with a key id.
+func (s *Signed) place(kid Hash) int {
 	return slices.IndexFunc(s.Signatures, func(sig Signature) bool { return sig.KID == kid })
 }
 
@@ -307,54 +310,4 @@ func toBeSigned(typ string, protected, payload []byte) []byte {
 
 func marshalSign(m coseSign) []byte {
 	return Marshal(cbor.Tag{Number: coseSignTag, Content: m})
-}
-
-// tagHead is the deterministic encoding of tag 98 (RFC 8949, section 3.4).
-var tagHead = [2]byte{0xd8, coseSignTag}
-
-func parseSigned(typ string, msg []byte, limit int) (*Signed, coseSign, error) {
-	var raw coseSign
-	if len(msg) > limit || len(msg) < 2 || [2]byte(msg) != tagHead {
-		return nil, raw, fmt.Errorf("%w: not a signed message", ErrMalformed)
-	}
-	if err := Unmarshal(msg[2:], &raw, limit); err != nil {
-		return nil, raw, err
-	}
-	if len(raw.Protected) != 0 || len(raw.Unprotected) != 0 || len(raw.Signatures) > MaxSignatures {
-		return nil, raw, fmt.Errorf("%w: signed message", ErrMalformed)
-	}
-	out := &Signed{Type: typ, Payload: raw.Payload}
-	seen := map[Hash]bool{}
-	for _, s := range raw.Signatures {
-		sig, err := parseSignature(s)
-		if err != nil {
-			return nil, raw, err
-		}
-		// Security: one key can't fill two places of a threshold.
-		if seen[sig.KID] {
-			return nil, raw, fmt.Errorf("%w: one key signed twice", ErrMalformed)
-		}
-		seen[sig.KID] = true
-		out.Signatures = append(out.Signatures, sig)
-	}
-	return out, raw, nil
-}
-
-func parseSignature(s coseSignature) (Signature, error) {
-	var header protectedHeader
-	if err := Unmarshal(s.Protected, &header, maxProtected); err != nil {
-		return Signature{}, err
-	}
-	known := header.Algorithm == algEdDSA || header.Algorithm == algES256
-	if !known || len(s.Unprotected) != 0 || len(header.KID) != 32 || len(s.Value) != 64 || len(header.Chain) > MaxChain {
-		return Signature{}, fmt.Errorf("%w: signature", ErrMalformed)
-	}
-	for _, c := range header.Chain {
-		if len(c) > MaxCertificate {
-			return Signature{}, fmt.Errorf("%w: certificate too large", ErrMalformed)
-		}
-	}
-	return Signature{
-		KID: Hash(header.KID), Algorithm: header.Algorithm, Chain: header.Chain, Value: s.Value, protected: s.Protected,
-	}, nil
 }
