@@ -200,6 +200,9 @@ func FuzzParseSigned(f *testing.F) {
 		}
 		f.Add(withHeader(header))
 	}
+	empty := wire.Marshal(generalHeader{Algorithm: -8, KID: pattern(2, 32)})
+	empty[0]++ // a map of three
+	f.Add(withHeader(append(empty, 0x18, 33, 0x80)))
 	for _, h := range []generalHeader{{Algorithm: -6, KID: pattern(2, 32)}, {Algorithm: 7, KID: pattern(2, 32)}, {Algorithm: -7, KID: pattern(2, 31)}, {Algorithm: -7, KID: pattern(2, 33)}, {Algorithm: -7, KID: make([]byte, 32)}} {
 		f.Add(withHeader(wire.Marshal(h)))
 	}
