@@ -17,6 +17,10 @@ import (
 // longFile is from how many bytes on progress is shown.
 const longFile = 32 << 20
 
+// maxWorkers is how many encrypt or decrypt a file at most: the kernel takes one
+// write to a file at a time, so that more would only wait, with 4 MiB each.
+const maxWorkers = 8
+
 // bulkWorkers is how many goroutines encrypt or decrypt a file: one for each
 // processor. The scheduler gets one more than there are. Otherwise, as none is
 // ever idle, it takes a processor from each goroutine whose read or write lasts
@@ -24,7 +28,7 @@ const longFile = 32 << 20
 var bulkWorkers = sync.OnceValue(func() int {
 	n := runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(n + 1)
-	return n
+	return min(n, maxWorkers)
 })
 
 // cipherFlags are those that encrypt, decrypt and rewrap share.
