@@ -142,7 +142,12 @@ func (o *File) Places() bool { return o.target != "" }
 // so at once and is quicker for it: ext4 is, by a fifth of what writing takes; XFS
 // and btrfs aren't, and tmpfs and some others would write all of it. Too little
 // room is an error.
-func (o *File) Reserve(size int64) error { return reserve(o.file, size) }
+func (o *File) Reserve(size int64) error {
+	if err := reserve(o.file, size); err != nil {
+		return fmt.Errorf("%s, %d bytes: %w", o.target, size, err)
+	}
+	return nil
+}
 
 // Synced reports whether Commit waits until the content is durable.
 func (o *File) Synced() bool { return o.sync }

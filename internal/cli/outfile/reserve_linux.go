@@ -38,5 +38,5 @@ func reserve(f *os.File, size int64) error {
 	if errors.Is(result, unix.EOPNOTSUPP) {
 		result = nil
 	}
-	return errors.Join(err, os.NewSyscallError("fallocate", result))
+	return errors.Join(err, result)
 }
