@@ -21,7 +21,7 @@ type Reserver interface {
 
 // EncryptFile seals the first size bytes of src into an object at the start of
 // dst, which may be a [Reserver], and returns the object's size. Workers read, seal and write batches of
-// 2 MiB, each at its own place, so src and dst must not be the same file. After
+// 1 MiB, each at its own place, so src and dst must not be the same file. After
 // an error dst holds nothing of use. dst isn't cut to the object's size, so it
 // had better be a new file. A src that is shorter is io.ErrUnexpectedEOF.
 func EncryptFile(ctx context.Context, w Wrapper, dst io.WriterAt, src io.ReaderAt, size int64, o Options) (int64, error) {
@@ -72,15 +72,15 @@ func (s *Sealer) file(ctx context.Context, dst io.WriterAt, begin int64, src io.
 	if err := writeAt(dst, body.Prefix(), begin); err != nil {
 		return 0, err
 	}
-	count := batches(size, fileChunks)
+	count := batches(size)
 	err = inParallel(ctx, s.workers, count, func(b *buffers, batch int64) error {
-		from, to := span(batch, fileChunks, plainOffset, size)
+		from, to := span(batch, plainOffset, size)
 		plain := b.input(to-from, from)
 		if err := readPlainAt(src, plain, from); err != nil {
 			return err
 		}
-		at, end := span(batch, fileChunks, cobblestone.Offset, total)
-		out, err := body.SealRun(b.output(end-at, begin+at), batch*fileChunks, plain, batch == count-1)
+		at, end := span(batch, cobblestone.Offset, total)
+		out, err := body.SealRun(b.output(end-at, begin+at), batch*batchChunks, plain, batch == count-1)
 		if err != nil {
 			return sealed(err)
 		}
@@ -108,15 +108,15 @@ func (o *Opener) file(ctx context.Context, dst io.WriterAt, src io.ReaderAt, beg
 	if err := reserve(dst, r.plain); err != nil {
 		return 0, err
 	}
-	count := batches(r.plain, fileChunks)
+	count := batches(r.plain)
 	err = inParallel(ctx, o.workers, count, func(b *buffers, batch int64) error {
-		from, to := span(batch, fileChunks, cobblestone.Offset, size)
+		from, to := span(batch, cobblestone.Offset, size)
 		sealed := b.input(to-from, begin+from)
 		if err := readAt(src, sealed, from); err != nil {
 			return err
 		}
-		at, end := span(batch, fileChunks, plainOffset, r.plain)
-		out, err := r.body.OpenRun(b.output(end-at, at), batch*fileChunks, sealed, batch == count-1)
+		at, end := span(batch, plainOffset, r.plain)
+		out, err := r.body.OpenRun(b.output(end-at, at), batch*batchChunks, sealed, batch == count-1)
 		if err != nil {
 			return opened(err)
 		}

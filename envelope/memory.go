@@ -23,10 +23,10 @@ func (s *Sealer) Append(dst, plaintext []byte) ([]byte, error) {
 	}
 	dst, out := extend(dst, size)
 	copy(out, body.Prefix())
-	count := batches(int64(len(plaintext)), batchChunks)
+	count := batches(int64(len(plaintext)))
 	err = inMemory(s.workers, count, func(batch int64) error {
-		at, end := span(batch, batchChunks, cobblestone.Offset, size)
-		from, to := span(batch, batchChunks, plainOffset, int64(len(plaintext)))
+		at, end := span(batch, cobblestone.Offset, size)
+		from, to := span(batch, plainOffset, int64(len(plaintext)))
 		_, err := body.SealRun(out[at:at:end], batch*batchChunks, plaintext[from:to], batch == count-1)
 		return sealed(err)
 	})
@@ -46,10 +46,10 @@ func (o *Opener) Append(dst, ciphertext []byte) ([]byte, error) {
 	}
 	defer body.Wipe()
 	dst, out := extend(dst, plain)
-	count := batches(plain, batchChunks)
+	count := batches(plain)
 	err = inMemory(o.workers, count, func(batch int64) error {
-		from, to := span(batch, batchChunks, cobblestone.Offset, int64(len(ciphertext)))
-		at, end := span(batch, batchChunks, plainOffset, plain)
+		from, to := span(batch, cobblestone.Offset, int64(len(ciphertext)))
+		at, end := span(batch, plainOffset, plain)
 		_, err := body.OpenRun(out[at:at:end], batch*batchChunks, ciphertext[from:to], batch == count-1)
 		return opened(err)
 	})
@@ -80,10 +80,10 @@ func extend(dst []byte, n int64) (whole, added []byte) {
 	return whole, whole[len(dst):]
 }
 
-// span is where a batch of so many chunks lies in something of the given size;
-// offset says where a chunk begins.
-func span(batch, chunks int64, offset func(chunk int64) int64, size int64) (from, to int64) {
-	return offset(batch * chunks), min(offset((batch+1)*chunks), size)
+// span is where a batch lies in something of the given size; offset says where a
+// chunk begins.
+func span(batch int64, offset func(chunk int64) int64, size int64) (from, to int64) {
+	return offset(batch * batchChunks), min(offset((batch+1)*batchChunks), size)
 }
 
 func plainOffset(chunk int64) int64 { return chunk * cobblestone.ChunkSize }

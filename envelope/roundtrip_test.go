@@ -18,7 +18,7 @@ const chunk = 16384
 
 // sizes lie on both sides of every border: of a chunk, of a Writer's run, of a
 // Reader's buffer, of a batch.
-var sizes = []int{0, 1, 100, chunk - 1, chunk, chunk + 1, 4 * chunk, 16*chunk + 3, batchPlain - 1, batchPlain, batchPlain + 1, 3*batchPlain + 5, fileChunks*chunk - 1, fileChunks * chunk, fileChunks*chunk + 1, 2*fileChunks*chunk + 7}
+var sizes = []int{0, 1, 100, chunk - 1, chunk, chunk + 1, 4 * chunk, 16*chunk + 3, batchPlain - 1, batchPlain, batchPlain + 1, 3*batchPlain + 5}
 
 // sealers are all ways to make an object.
 var sealers = map[string]func(t *testing.T, w Wrapper, plain []byte, o Options) ([]byte, error){

@@ -24,7 +24,7 @@ type Options struct {
 	Also []Wrapper
 	// Workers is how many goroutines seal or open what is longer than 1 MiB,
 	// except when it goes through a Writer, Reader or ReaderAt; below 1 means one per
-	// available processor. Each takes 4 MiB for a file, 2 MiB for a stream.
+	// available processor. Each takes 2 MiB for files and streams.
 	Workers int
 }
 

@@ -18,7 +18,7 @@ import (
 const longFile = 32 << 20
 
 // maxWorkers is how many encrypt or decrypt a file at most: the kernel takes one
-// write to a file at a time, so that more would only wait, with 4 MiB each.
+// write to a file at a time, so that more would only wait, with 2 MiB each.
 const maxWorkers = 8
 
 // bulkWorkers is how many goroutines encrypt or decrypt a file: one for each
