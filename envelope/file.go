@@ -20,10 +20,11 @@ type Reserver interface {
 }
 
 // EncryptFile seals the first size bytes of src into an object at the start of
-// dst, which may be a [Reserver], and returns the object's size. Workers read, seal and write batches of
-// 1 MiB, each at its own place, so src and dst must not be the same file. After
-// an error dst holds nothing of use. dst isn't cut to the object's size, so it
-// had better be a new file. A src that is shorter is io.ErrUnexpectedEOF.
+// dst, which may be a [Reserver], and returns the object's size. Workers read,
+// seal and write batches of 1 MiB, each at its own place, so src and dst must not
+// be the same file. After an error dst holds nothing of use. dst isn't cut to the
+// object's size, so it had better be a new file. A src that is shorter is
+// io.ErrUnexpectedEOF.
 func EncryptFile(ctx context.Context, w Wrapper, dst io.WriterAt, src io.ReaderAt, size int64, o Options) (int64, error) {
 	s, err := NewSealer(ctx, w, o)
 	if err != nil {
@@ -38,9 +39,10 @@ func EncryptFile(ctx context.Context, w Wrapper, dst io.WriterAt, src io.ReaderA
 }
 
 // DecryptFile opens the object in the first size bytes of src into the start of
-// dst, which may be a [Reserver], and returns the plaintext's size. What it writes is authentic batch by
-// batch, but after an error dst may hold a part: write to a new file and rename
-// it. Errors: ErrFormat, ErrNoKey, ErrIntegrity, those of u, src and dst.
+// dst, which may be a [Reserver], and returns the plaintext's size. What it writes
+// is authentic batch by batch, but after an error dst may hold a part: write to a
+// new file and rename it. Errors: ErrFormat, ErrNoKey, ErrIntegrity, those of u,
+// src and dst.
 func DecryptFile(ctx context.Context, u Unwrapper, dst io.WriterAt, src io.ReaderAt, size int64, o Options) (int64, error) {
 	opener, header, err := openHead(ctx, u, io.NewSectionReader(src, 0, size), o)
 	if err != nil {
@@ -105,6 +107,8 @@ func (o *Opener) file(ctx context.Context, dst io.WriterAt, src io.ReaderAt, beg
 		return 0, err
 	}
 	defer r.body.Wipe()
+	// Security: after the length was verified, or a stranger who made the object
+	// longer, by nothing but a hole in a file, would fill the disk.
 	if err := reserve(dst, r.plain); err != nil {
 		return 0, err
 	}

@@ -150,14 +150,21 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// TestDecryptFileChecksFirst: a cut file is refused before a byte is written.
+// TestDecryptFileChecksFirst: a cut file, or one that somebody made longer, is
+// refused before a byte is written or room for it is taken.
 func TestDecryptFileChecksFirst(t *testing.T) {
 	k := leafKey(t, testRef(""))
 	object := encrypt(t, k, random(3*batchPlain), Options{})
-	dst := newFile(t)
+	dst := &reserver{File: newFile(t)}
 	cut := int64(len(object)) - 5
 	_, err := DecryptFile(t.Context(), k, dst, bytes.NewReader(object), cut, Options{})
 	wantErr(t, "cut", err, ErrIntegrity)
+	longer := slices.Concat(object, make([]byte, 5*batchSealed))
+	_, err = DecryptFile(t.Context(), k, dst, bytes.NewReader(longer), int64(len(longer)), Options{})
+	wantErr(t, "made longer", err, ErrIntegrity)
+	if dst.size != 0 {
+		t.Errorf("room for %d bytes was reserved", dst.size)
+	}
 	if info := must[os.FileInfo](t)(dst.Stat()); info.Size() != 0 {
 		t.Errorf("%d bytes were written", info.Size())
 	}

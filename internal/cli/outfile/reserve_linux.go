@@ -34,9 +34,14 @@ func reserve(f *os.File, size int64) error {
 			}
 		}
 	})
-	// A file of ext3, which ext4 took over, can't be reserved.
-	if errors.Is(result, unix.EOPNOTSUPP) {
+	if !lacksRoom(result) {
 		result = nil
 	}
 	return errors.Join(err, result)
+}
+
+// lacksRoom tells what writing would run into, too. Anything else, such as a file
+// of ext3, or a sandbox without this call, only means that nothing is reserved.
+func lacksRoom(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG)
 }

@@ -11,6 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TestLacksRoom: where nothing can be reserved, files are written as ever.
+func TestLacksRoom(t *testing.T) {
+	for err, want := range map[error]bool{
+		unix.ENOSPC: true, unix.EDQUOT: true, unix.EFBIG: true,
+		unix.EOPNOTSUPP: false, unix.ENOSYS: false, unix.EPERM: false, unix.EINVAL: false, nil: false,
+	} {
+		if lacksRoom(err) != want {
+			t.Errorf("%v: %v", err, !want)
+		}
+	}
+}
+
 // TestReserve: on ext4 a file has its size and its blocks at once, and what no disk
 // can hold is refused; elsewhere nothing happens.
 func TestReserve(t *testing.T) {
